@@ -8,7 +8,7 @@ mod node;
 mod origin;
 mod time;
 
-pub use code::{Desk, Kind, Pap, Precedence, RefusalCode, Tlp, UnknownCode};
+pub use code::{Desk, FIRST_MACHINE_KIND, Kind, Pap, Precedence, RefusalCode, Tlp, UnknownCode};
 pub use id::{BootNonce, CaseId, EntryId, Hash, JournalId};
 pub use node::{NodeName, NodeNameError, State};
 pub use origin::{Origin, OriginError, Volume, cosigner_name};
