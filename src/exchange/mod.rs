@@ -1,1 +1,20 @@
+//! The core without I/O: decides when to append, sign, push, cosign, resend, back off, refuse, and open a volume.
+//!
+//! It knows no tokio, quinn, sled, file or clock: time is an argument, randomness, keys and the sealing of bodies come
+//! through [`Env`]. The shell feeds [`Input`]s to [`Core::handle`], drains [`Core::poll_action`], performs each
+//! [`Action`], and wakes the core at [`Core::poll_timeout`]; spurious calls are harmless. State in memory is a
+//! [`Fold`] over journal records: recovery, the live path, verification and the simulator run the same
+//! [`Fold::apply`]. What leaves the node is an [`Effect`] inside [`Stored`], which only a durable group can make.
 
+mod env;
+mod gate;
+mod io;
+mod record;
+
+pub use env::{Env, Sealed};
+pub use gate::Stored;
+pub use io::{
+    Action, Answer, CloseCode, Command, ConnId, Denied, Dialler, Effect, EntryRef, FetchFault, Group, Input, NewItem,
+    Notice, Pushed, Settings, Shown, Token, Wait,
+};
+pub use record::{Act, Change, Doubt, Drop, Place, Record, Stowed};

@@ -1,0 +1,70 @@
+//! The gate between deciding and doing: no `Stored`, no `Send`.
+
+use std::collections::VecDeque;
+
+/// Something that may leave the node because the group that records it is durable. Only the gate makes one.
+#[derive(Debug)]
+pub struct Stored<T>(T);
+
+impl<T> Stored<T> {
+    /// What may now be done.
+    pub fn into_inner(self) -> T {
+        self.0
+    }
+
+    /// What may now be done, to look at.
+    pub fn get(&self) -> &T {
+        &self.0
+    }
+}
+
+/// Holds effects back until the group they wait for is durable, and keeps their order.
+#[derive(Debug)]
+pub(super) struct Gate<T> {
+    waiting: VecDeque<(u64, T)>,
+    durable: u64,
+}
+
+impl<T> Gate<T> {
+    pub(super) fn new() -> Self {
+        Self { waiting: VecDeque::new(), durable: 0 }
+    }
+
+    /// Holds `effect` until `group` is durable.
+    pub(super) fn hold(&mut self, group: u64, effect: T) {
+        self.waiting.push_back((group, effect));
+    }
+
+    /// Notes that everything up to `group` is durable.
+    pub(super) fn durable(&mut self, group: u64) {
+        self.durable = self.durable.max(group);
+    }
+
+    /// The next effect that may be performed.
+    pub(super) fn release(&mut self) -> Option<Stored<T>> {
+        let (group, _) = self.waiting.front()?;
+        if *group > self.durable {
+            return None;
+        }
+        self.waiting.pop_front().map(|(_, effect)| Stored(effect))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_passes_before_its_group_is_durable_and_order_is_kept() {
+        let mut gate = Gate::new();
+        gate.hold(1, 'a');
+        gate.hold(2, 'b');
+        assert!(gate.release().is_none());
+        gate.durable(1);
+        assert_eq!(gate.release().map(Stored::into_inner), Some('a'));
+        assert!(gate.release().is_none());
+        gate.durable(2);
+        assert_eq!(gate.release().map(Stored::into_inner), Some('b'));
+        assert!(gate.release().is_none());
+    }
+}
