@@ -3,12 +3,12 @@
 use proptest::prelude::*;
 use signed_note::{Note, StandardVerifier, VerifierList};
 use verbale::merkle::{inclusion_proof, leaf_hash, over_leaves, root_of};
-use verbale::name::{Hash, NodeName};
+use verbale::name::{Hash, NodeName, Origin};
 use verbale::note::{
     Algorithm, Checkpoint, Crypto, ForeignCheckpoint, Head, JudgeError, KeyAlgorithm, Line, LineError, MAX_LINES,
-    MAX_NOTE_BYTES, MAX_SIZE, MAX_TIME_SECONDS, NoteError, Proof, ProofRejected, PublicKeys, Seeds, SigningKeys,
-    VerifierKey, judge_log_lines, judge_receipt_lines, judge_with, log_line, receipt_line, receipt_message,
-    sign_log_line, sign_receipt_line,
+    MAX_NOTE_BYTES, MAX_SIZE, MAX_TIME_SECONDS, NoteError, Proof, ProofRejected, PublicKeys, Seeds, Signer,
+    SigningKeys, VerifierKey, judge_log_lines, judge_receipt_lines, judge_with, log_line, log_message, receipt_line,
+    receipt_message, sign_log_line, sign_receipt_line,
 };
 
 use KeyAlgorithm::{Ed25519, MlDsa44};
@@ -87,6 +87,7 @@ fn a_classical_head_is_not_full_and_a_head_without_the_author_is_refused() {
     assert_eq!(judge_log_lines(&full(), &known(&[&holder()]), &Crypto), no_line);
     assert_eq!(judge_log_lines(&full(), &[], &Crypto), no_line);
     let receipts = judge_receipt_lines(&signed(vec![log(Ed25519)]), xb(), &known(&[&holder()]), &Crypto).unwrap();
+    assert!(!judge_receipt_lines(&full(), xb(), &[], &Crypto).unwrap().is_full(), "nobody has signed for nobody");
     assert!(!receipts.has(Ed25519) && !receipts.is_full() && receipts.time_seconds().is_none());
 }
 
@@ -126,9 +127,9 @@ fn a_log_line_that_states_a_time_is_bad_and_so_is_a_receipt_beyond_all_time() {
     let author = author();
     // The same bytes as a receipt would sign, but under the name of the log.
     let timed = VerifierKey::new(ORIGIN, Algorithm::MlDsa44, author.public_keys().get(MlDsa44)).unwrap();
-    let mut message = verbale::note::log_message(MlDsa44, &head());
+    let mut message = log_message(MlDsa44, &head());
     message[12 + 1 + ORIGIN.len() + 7] = 1;
-    let signature = verbale::note::Signer::sign(&author, MlDsa44, &message);
+    let signature = Signer::sign(&author, MlDsa44, &message);
     let line = Line::new(ORIGIN, timed.key_id(), [&1_u64.to_be_bytes(), signature.as_slice()].concat()).unwrap();
     let note = signed(vec![log(Ed25519), line]);
     assert!(judge_with(&note, &timed, &Crypto).unwrap().is_some(), "as a cosignature it holds");
@@ -147,8 +148,7 @@ fn a_receipt_holds_for_its_time_its_head_and_its_holder_only() {
     let holder = holder();
     let other = Head { size: 6, ..head() };
     for algorithm in KeyAlgorithm::ALL {
-        let signature =
-            verbale::note::Signer::sign(&holder, algorithm, &receipt_message(algorithm, &head(), xb(), TIME));
+        let signature = Signer::sign(&holder, algorithm, &receipt_message(algorithm, &head(), xb(), TIME));
         let public_key = holder.public_keys().get(algorithm);
         let judge = |head: &Head, time: u64| {
             let line = receipt_line(xb(), algorithm, public_key, time, &signature);
@@ -197,7 +197,7 @@ fn every_flipped_byte_is_refused_or_leaves_an_unknown_line_over_the_same_head() 
 #[test]
 fn what_is_not_a_checkpoint_is_refused_with_its_reason() {
     let good = String::from_utf8(signed(vec![short_line("a", 1)]).to_bytes()).unwrap();
-    let reason = |text: &str| Checkpoint::<verbale::name::Origin>::parse(text.as_bytes()).unwrap_err();
+    let reason = |text: &str| Checkpoint::<Origin>::parse(text.as_bytes()).unwrap_err();
     let with = |from: &str, to: &str| {
         assert!(good.contains(from), "{from:?}");
         reason(&good.replacen(from, to, 1))
@@ -208,10 +208,7 @@ fn what_is_not_a_checkpoint_is_refused_with_its_reason() {
             if size.is_empty() { NoteError::Form } else { NoteError::Size }
         );
     }
-    assert!(
-        Checkpoint::<verbale::name::Origin>::parse(good.replacen("\n5\n", "\n9223372036854775807\n", 1).as_bytes())
-            .is_ok()
-    );
+    assert!(Checkpoint::<Origin>::parse(good.replacen("\n5\n", "\n9223372036854775807\n", 1).as_bytes()).is_ok());
     assert_eq!(with("=\n\n", "\n\n"), NoteError::Root);
     assert_eq!(with("=\n\n", "=\nextension\n\n"), NoteError::Form);
     assert_eq!(with("=\n\n", "=\n\n\n"), NoteError::Line { number: 1, reason: LineError::Form });
@@ -226,11 +223,11 @@ fn what_is_not_a_checkpoint_is_refused_with_its_reason() {
     assert_eq!(reason(""), NoteError::Form);
     let line = good.lines().last().unwrap();
     assert_eq!(reason(&format!("{good}{line}\n")), NoteError::Duplicate { number: 2 });
-    assert_eq!(Checkpoint::<verbale::name::Origin>::parse(b"\xff\n\n"), Err(NoteError::Characters));
+    assert_eq!(Checkpoint::<Origin>::parse(b"\xff\n\n"), Err(NoteError::Characters));
 }
 
 fn with_origin_reason(origin: &str) -> String {
-    origin.parse::<verbale::name::Origin>().unwrap_err().to_string()
+    origin.parse::<Origin>().unwrap_err().to_string()
 }
 
 #[test]
@@ -242,10 +239,10 @@ fn lines_and_bytes_are_limited_at_the_limit() {
     };
     for count in [MAX_LINES - 1, MAX_LINES] {
         assert!(Checkpoint::new(head(), lines(count)).is_ok());
-        assert!(Checkpoint::<verbale::name::Origin>::parse(text(count).as_bytes()).is_ok());
+        assert!(Checkpoint::<Origin>::parse(text(count).as_bytes()).is_ok());
     }
     assert_eq!(Checkpoint::new(head(), lines(MAX_LINES + 1)), Err(NoteError::TooManyLines));
-    let over = Checkpoint::<verbale::name::Origin>::parse(text(MAX_LINES + 1).as_bytes());
+    let over = Checkpoint::<Origin>::parse(text(MAX_LINES + 1).as_bytes());
     assert_eq!(over, Err(NoteError::TooManyLines));
     assert_eq!(signed(lines(MAX_LINES)).with_line(&short_line("b", 0)), Err(NoteError::TooManyLines));
     // The name fills the note to the byte: signatures come in steps of four.
@@ -260,7 +257,7 @@ fn lines_and_bytes_are_limited_at_the_limit() {
     }
     assert_eq!(long(MAX_NOTE_BYTES + 1), Err(NoteError::TooLong(MAX_NOTE_BYTES + 1)));
     let bytes = [long(MAX_NOTE_BYTES).unwrap().to_bytes(), b"x".to_vec()].concat();
-    assert_eq!(Checkpoint::<verbale::name::Origin>::parse(&bytes), Err(NoteError::TooLong(MAX_NOTE_BYTES + 1)));
+    assert_eq!(Checkpoint::<Origin>::parse(&bytes), Err(NoteError::TooLong(MAX_NOTE_BYTES + 1)));
     let large = Head { size: MAX_SIZE + 1, ..head() };
     assert_eq!(Checkpoint::new(large, lines(1)), Err(NoteError::Size));
     assert_eq!(Checkpoint::new(head(), Vec::new()), Err(NoteError::Unsigned));
@@ -317,7 +314,7 @@ fn the_example_of_the_standard_is_read_and_its_lines_are_kept() {
     let read = ForeignCheckpoint::parse(text.as_bytes()).unwrap();
     assert_eq!(read.to_string(), text);
     assert_eq!(read.lines()[1].timestamp(Algorithm::CosignatureV1), Some(1_679_315_147));
-    assert!(Checkpoint::<verbale::name::Origin>::parse(text.as_bytes()).is_err(), "no log of verbale");
+    assert!(Checkpoint::<Origin>::parse(text.as_bytes()).is_err(), "no log of verbale");
 }
 
 fn proof(extra: &[u8]) -> Proof {
@@ -343,7 +340,7 @@ fn a_proof_reads_back_and_proves_its_leaf_only() {
 #[test]
 fn what_is_not_a_proof_is_refused() {
     let good = proof(b"x").to_string();
-    let parse = |text: &str| Proof::<verbale::name::Origin>::parse(text.as_bytes());
+    let parse = |text: &str| Proof::<Origin>::parse(text.as_bytes());
     assert!(parse(&good).is_ok());
     let hash = good.lines().nth(3).unwrap();
     for (from, to) in [
@@ -381,8 +378,8 @@ fn extra_data_and_hashes_of_a_proof_are_limited_at_the_limit() {
     let text =
         |count: usize| proof(b"").to_string().replacen("index 3\n", &format!("index 3\n{}", hash.repeat(count)), 1);
     let own = proof(b"").hashes().len();
-    assert!(Proof::<verbale::name::Origin>::parse(text(MAX_PROOF_HASHES - own).as_bytes()).is_ok());
-    assert!(Proof::<verbale::name::Origin>::parse(text(MAX_PROOF_HASHES - own + 1).as_bytes()).is_err());
+    assert!(Proof::<Origin>::parse(text(MAX_PROOF_HASHES - own).as_bytes()).is_ok());
+    assert!(Proof::<Origin>::parse(text(MAX_PROOF_HASHES - own + 1).as_bytes()).is_err());
 }
 
 fn any_line() -> impl Strategy<Value = Line> {
@@ -405,11 +402,13 @@ proptest! {
     }
 
     #[test]
-    fn arbitrary_bytes_are_read_without_panic_and_what_is_read_is_written_back(bytes in prop::collection::vec(any::<u8>(), 0..400)) {
+    fn arbitrary_bytes_are_read_without_panic_and_what_is_read_is_written_back(
+        bytes in prop::collection::vec(any::<u8>(), 0..400),
+    ) {
         if let Ok(note) = ForeignCheckpoint::parse(&bytes) {
             prop_assert_eq!(note.to_bytes(), bytes.clone());
         }
-        prop_assert!(Proof::<verbale::name::Origin>::parse(&bytes).is_err());
+        prop_assert!(Proof::<Origin>::parse(&bytes).is_err());
         let text = String::from_utf8_lossy(&bytes);
         prop_assert!(text.parse::<VerifierKey>().is_err());
     }
@@ -419,7 +418,7 @@ proptest! {
         edits in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>(), 0..3_u8), 1..4),
     ) {
         let mut note = signed(vec![short_line("verbale/XB", 1), short_line("b", 2)]).to_bytes();
-        let mut proof = Proof::new(3, vec![Hash::default()], Checkpoint::<verbale::name::Origin>::parse(&note).unwrap(), b"x".to_vec())
+        let mut proof = Proof::new(3, vec![Hash::default()], Checkpoint::<Origin>::parse(&note).unwrap(), b"x".to_vec())
             .unwrap()
             .to_bytes();
         for (place, byte, act) in edits {
@@ -432,10 +431,10 @@ proptest! {
                 }
             }
         }
-        if let Ok(read) = Checkpoint::<verbale::name::Origin>::parse(&note) {
+        if let Ok(read) = Checkpoint::<Origin>::parse(&note) {
             prop_assert_eq!(read.to_bytes(), note);
         }
-        if let Ok(read) = Proof::<verbale::name::Origin>::parse(&proof) {
+        if let Ok(read) = Proof::<Origin>::parse(&proof) {
             prop_assert_eq!(read.to_bytes(), proof);
         }
     }
@@ -444,7 +443,7 @@ proptest! {
 #[test]
 fn a_log_line_of_the_wrong_key_under_the_right_id_is_a_bad_line() {
     let (author, other) = (author(), keys(5));
-    let signature = verbale::note::Signer::sign(&other, Ed25519, head().text().as_bytes());
+    let signature = Signer::sign(&other, Ed25519, head().text().as_bytes());
     let forged = log_line(&head(), Ed25519, author.public_keys().get(Ed25519), &signature);
     let verdict = judge_log_lines(&signed(vec![forged]), &known(&[&author]), &Crypto);
     assert!(matches!(verdict, Err(JudgeError::BadLine { number: 1, .. })));

@@ -1,5 +1,5 @@
-//! Published vectors of other transparency logs, where they lie beside this folder: in the directory that `VERBALE_DATA`
-//! names, or `../shared/data`. Each test says so where it has nothing to read.
+//! Published vectors of other transparency logs, where they lie beside this folder: in the directory that
+//! `VERBALE_DATA` names, or `../shared/data`. Each test says so where it has nothing to read.
 
 use std::path::PathBuf;
 

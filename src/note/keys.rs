@@ -256,6 +256,17 @@ mod tests {
     }
 
     #[test]
+    fn a_key_is_taken_in_its_raw_form_only() {
+        // The library beneath also reads keys in their X.509 wrapping, which would give one key two texts.
+        let keys = SigningKeys::from_seeds(&Seeds::from_bytes(&[7; 64])).unwrap();
+        let wrapped = [b"\x30\x2a\x30\x05\x06\x03\x2b\x65\x70\x03\x21\x00", keys.public_key(KeyAlgorithm::Ed25519)];
+        let wrapped = wrapped.concat();
+        let signature = keys.sign(KeyAlgorithm::Ed25519, b"head");
+        assert!(UnparsedPublicKey::new(&ED25519, &wrapped).verify(b"head", &signature).is_ok());
+        assert!(!Crypto.verify(KeyAlgorithm::Ed25519, &wrapped, b"head", &signature));
+    }
+
+    #[test]
     fn stored_keys_of_a_wrong_length_are_refused_when_read() {
         let keys = PublicKeys { ed25519: [1; 32], ml_dsa_44: vec![2; 1312] };
         let stored = postcard::to_stdvec(&keys).unwrap();
