@@ -1,5 +1,5 @@
 //! What programs that never heard of verbale say about its heads, receipts and proofs: Go's `sumdb/note` and
-//! `sumdb/tlog` (Debian: `golang-go`, `golang-golang-x-mod-dev`) and the Python package `cryptography` (46 or later).
+//! `sumdb/tlog` (Debian: `golang-go`, `golang-golang-x-mod-dev`) and the Python package `cryptography` (tried: 48).
 //!
 //! Each test says so and passes where its judge is not installed; with `VERBALE_OUTSIDE_JUDGES=require` it fails there.
 
