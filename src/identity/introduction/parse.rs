@@ -143,6 +143,7 @@ struct Reading {
     root: Profiled,
     chain: Vec<CertificateDer<'static>>,
     keys: BTreeSet<Vec<u8>>,
+    tls_keys: Vec<(NodeName, Vec<u8>)>,
 }
 
 impl Reading {
@@ -154,7 +155,7 @@ impl Reading {
         }
         let chain = said.chain.iter().map(|der| CertificateDer::from(der.to_vec())).collect();
         let keys = BTreeSet::from([root.public_key.clone()]);
-        Ok(Self { state, root, chain, keys })
+        Ok(Self { state, root, chain, keys, tls_keys: Vec::new() })
     }
 
     fn finish(
@@ -211,7 +212,11 @@ impl Reading {
     ) -> Result<Vec<CertificateDer<'static>>, IntroductionError> {
         counted("certificates in one chain", said.certificates.len(), 1, MAX_INTERMEDIATES + 1)?;
         let leaf = self.leaf(node, &said.certificates[0], Role::Tls, &said.certificates[1..])?;
-        self.key_once(node, leaf.public_key)?;
+        // A renewed certificate may keep the key of the old one.
+        if !self.tls_keys.contains(&(node, leaf.public_key.clone())) {
+            self.key_once(node, leaf.public_key.clone())?;
+            self.tls_keys.push((node, leaf.public_key));
+        }
         Ok(said.certificates.iter().map(|der| CertificateDer::from(der.to_vec())).collect())
     }
 
