@@ -11,7 +11,7 @@ use rustls::{
 };
 use verbale::identity::{
     ALPN, Anchors, Direction, IdentityRefusal, Introduction, OwnTls, PeerStatus, PostQuantum, RefusalLog, Restriction,
-    SharedAnchors, TlsSettings, client_config, judge_peer, server_config, server_name,
+    SharedAnchors, TlsIdentityError, TlsSettings, client_config, judge_peer, server_config, server_name,
 };
 use verbale::name::{Millis, NodeName};
 
@@ -279,5 +279,5 @@ fn an_own_key_that_is_not_the_certificates_is_refused_at_once() {
     let authority = Authority::new("XA");
     let (one, two) = (authority.node("XA"), authority.node("XA"));
     let mixed = verbale::identity::TlsIdentity::new(vec![one.tls.clone()], copy(&two.tls_key));
-    assert_eq!(mixed.unwrap_err(), None);
+    assert_eq!(mixed.unwrap_err(), TlsIdentityError::OtherKey);
 }

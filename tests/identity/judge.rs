@@ -5,8 +5,8 @@ use std::sync::Arc;
 use rcgen::{CertificateParams, CertificateRevocationListParams, KeyIdMethod, RevokedCertParams, SerialNumber};
 use rustls::pki_types::CertificateDer;
 use verbale::identity::{
-    AnchorConflict, Anchors, CertificateError, IdentityRefusal, Introduction, PathError, PeerStatus, PrivateAlgorithm,
-    PrivateKey, Restriction, Role, judge_peer, tls_certificate,
+    AnchorConflict, Anchors, CertificateError, IdentityRefusal, Introduction, IntroductionError, PathError, PeerStatus,
+    PrivateAlgorithm, PrivateKey, Restriction, Role, judge_peer, tls_certificate,
 };
 use verbale::name::Millis;
 
@@ -244,6 +244,24 @@ fn a_revoked_certificate_is_refused_and_an_expired_list_restricts() {
     assert_eq!(judge(&good, later), Ok(Some(Restriction::CrlExpired)));
     assert_eq!(judge(&bad, later), Err(PathError::Revoked.into()));
     assert_eq!(judge(&bad, Millis(NOW.0 + 400 * DAY)), Err(PathError::Revoked.into()));
+}
+
+#[test]
+fn an_introduction_with_a_revoked_certificate_or_a_forged_list_is_refused() {
+    let xb = Authority::new("XB");
+    let tomorrow = Millis(NOW.0 + DAY);
+    let peer = xb.node("XB");
+    let serial = verbale::identity::check_profile(&peer.tls, Role::Tls).unwrap().serial;
+    let mut draft = xb.draft(&[&peer]);
+    draft.crls = vec![crl(&xb, &[&serial], tomorrow)];
+    let error = PathError::Revoked;
+    assert_eq!(draft.sign(&xb.key).unwrap_err(), IntroductionError::Certificate { node: node("XB"), error });
+    let impostor = Authority::new("XB");
+    draft.crls = vec![crl(&impostor, &[], tomorrow)];
+    let refused = draft.sign(&xb.key).unwrap_err();
+    assert!(matches!(refused, IntroductionError::Certificate { error: PathError::Path(_), .. }), "{refused}");
+    draft.crls = vec![crl(&xb, &[], tomorrow)];
+    assert!(draft.sign(&xb.key).is_ok());
 }
 
 #[test]
