@@ -135,6 +135,11 @@ fn algorithms_that_are_not_listed_are_refused() {
     assert!(matches!(check_profile(&subject, Role::Tls).unwrap_err(), CertificateError::KeyAlgorithm(_)));
     let signed = tls_params("XA").self_signed(&p521).unwrap();
     assert!(matches!(check_profile(signed.der(), Role::Tls).unwrap_err(), CertificateError::SignatureAlgorithm(_)));
+    // ECDSA with SHA-384 outside, with SHA-256 in what is signed.
+    let mut two_ways = leaf(&tls_params("XA"));
+    let at = find(&two_ways, &[0x2a, 0x86, 0x48, 0xce, 0x3d, 4, 3, 3]);
+    two_ways[at + 7] = 2;
+    assert!(matches!(check_profile(&two_ways, Role::Tls).unwrap_err(), CertificateError::SignatureAlgorithm(_)));
     let rsa = |size| KeyPair::generate_rsa_for(&rcgen::PKCS_RSA_SHA256, size).unwrap();
     let (small, large) = (rsa(rcgen::RsaKeySize::_2048), rsa(rcgen::RsaKeySize::_3072));
     let between = |key: &KeyPair| check_profile(&authority.issue(&ca_params("between"), key), Role::Intermediate);
