@@ -280,10 +280,10 @@ pub(super) fn keys_for(listed: &[PublicKeys], trusted: &[PublicKeys]) -> Vec<Pub
 /// This node's own keys: those that a volume lists, and the present ones.
 pub(super) fn own_keys(env: &dyn Env, listed: &[PublicKeys]) -> Vec<PublicKeys> {
     let mut keys = listed.to_vec();
-    if let Ok(present) = PublicKeys::of(env.signer()) {
-        if !keys.contains(&present) {
-            keys.push(present);
-        }
+    if let Ok(present) = PublicKeys::of(env.signer())
+        && !keys.contains(&present)
+    {
+        keys.push(present);
     }
     keys
 }

@@ -46,8 +46,8 @@ impl Core {
             enclosure_max: self.settings.enclosure_max,
             enclosures_total_max: self.settings.enclosures_total_max,
             kinds: Kind::ALL.iter().map(|kind| kind.number()).collect(),
-            crl_number: 0,
-            certificate_digests: Vec::new(),
+            crl_number: self.settings.crl_number,
+            certificate_digests: self.settings.certificate_digests.clone(),
             mine,
             yours,
         }

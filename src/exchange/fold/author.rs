@@ -270,10 +270,10 @@ impl Author {
             return;
         };
         let waiting = self.waiting.remove(&header.id).and_then(|key| self.queue.remove(&key));
-        if header.known_kind() == Some(Kind::Void) {
-            if let Some(target) = header.target.filter(|target| target.volume == volume.number) {
-                self.voided.insert(target.index);
-            }
+        if header.known_kind() == Some(Kind::Void)
+            && let Some(target) = header.target.filter(|target| target.volume == volume.number)
+        {
+            self.voided.insert(target.index);
         }
         self.recent.insert(header.id, (volume, index, queued));
         let item = waiting.unwrap_or_else(|| Item {
@@ -333,10 +333,10 @@ impl Author {
         if let Ok(header) = leaf.header() {
             if index > 0 {
                 fetching.found.push((header.id, index, number));
-            } else if let Stowed::Clear { body, .. } = payload {
-                if let Ok(body) = VolumeBody::decode(body.clone()) {
-                    fetching.opening = Some((keys_of(&body.keys), body.before, body.reason, number));
-                }
+            } else if let Stowed::Clear { body, .. } = payload
+                && let Ok(body) = VolumeBody::decode(body.clone())
+            {
+                fetching.opening = Some((keys_of(&body.keys), body.before, body.reason, number));
             }
         }
     }
