@@ -192,7 +192,8 @@ impl Core {
     pub(super) fn peer_fault(&mut self, now: Millis, env: &mut dyn Env, peer: NodeName, code: FaultCode, index: u64) {
         self.notice(Notice::Fault { peer, found_here: true, code, index });
         if let Some(conn) = self.session(peer).chosen {
-            self.session(peer).failures = self.session(peer).failures.saturating_add(1);
+            let session = self.session(peer);
+            session.peer_faults = session.peer_faults.saturating_add(1);
             self.close(now, env, conn, CloseCode::Frame);
         }
     }

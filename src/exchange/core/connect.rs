@@ -178,7 +178,11 @@ impl Core {
             }
             self.notice(Notice::Down { peer });
         }
-        self.plan_dial(now, env, peer, REDIAL);
+        // A peer whose words cannot be is not dialled again at once.
+        let faults = self.session(peer).peer_faults.min(16);
+        let pause = if faults == 0 { REDIAL } else { BACKOFF_FIRST.saturating_mul(1 << faults) };
+        let pause = pause.min(self.settings.backoff_max);
+        self.plan_dial(now, env, peer, pause);
     }
 
     pub(super) fn dial_failed(&mut self, now: Millis, env: &mut dyn Env, peer: NodeName) {

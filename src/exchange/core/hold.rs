@@ -302,6 +302,7 @@ impl Core {
         self.put(now, Act::Cosigned { place, root: head.root, author_lines, lines: lines.clone() });
         let session = self.session(name);
         session.full_seen |= full;
+        session.peer_faults = 0;
         if lines.is_empty() {
             let state = self.held_state(name);
             self.release(Effect::Shows { conn, state });

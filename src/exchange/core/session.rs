@@ -82,6 +82,8 @@ pub(super) struct Session {
     pub dialling: bool,
     pub dial_at: Option<Millis>,
     pub failures: u32,
+    /// Words of the peer that could not be, since its last receipt or push that was taken.
+    pub peer_faults: u32,
     pub last_boot: Option<BootNonce>,
     pub last_heard: Option<Millis>,
     pub clock_offset_ms: Option<i64>,
@@ -104,6 +106,8 @@ pub(super) struct Session {
     pub must_open: bool,
     /// Faults and SHOWS since the last receipt.
     pub setbacks: u32,
+    /// Pauses since the last receipt, each twice as long as the one before.
+    pub pauses: u32,
     pub rereading: bool,
 
     // The holder's side.
