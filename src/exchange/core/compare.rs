@@ -208,8 +208,11 @@ impl Core {
         }
         let held = self.sessions.get(&name).and_then(|session| session.held);
         let plan = plan(own, held);
+        let without_receipt = own.volume().is_some_and(|(_, own)| own.receipted < own.size());
+        let holds_all = matches!(plan, Plan::Push { from } if own.volume().is_some_and(|(_, own)| own.size() == from));
         let session = self.session(name);
-        session.must_open = false;
+        // The holder has everything and gives no receipt, because bodies are missing: the next volume accounts for them.
+        session.must_open = holds_all && without_receipt && !session.unavailable.is_empty();
         match plan {
             Plan::Push { from } => {
                 session.step = Step::Ready;

@@ -1,5 +1,6 @@
 //! Append late, sign once per batch, push: all appends of one tick in one group.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -14,8 +15,8 @@ use crate::exchange::record::{Act, Drop, Place};
 use crate::name::{EntryId, Kind, Millis, NodeName, Pap, Precedence, Tlp, Volume};
 use crate::note::{Head, KeyAlgorithm, sign_log_line};
 use crate::wire::{
-    Absent, HeadRef, Header, Leaf, MAX_PUSH_BYTES, MAX_PUSH_ENTRIES, Payload, SigningKey, VolumeBody, VolumeReason,
-    commitment,
+    Absent, HeadRef, Header, Leaf, MAX_PUSH_BYTES, MAX_PUSH_ENTRIES, MAX_SPANS, Payload, SigningKey, Span, VolumeBody,
+    VolumeReason, commitment,
 };
 
 /// Heads on their way to one peer: with two, the next batch gathers while one is under way.
@@ -95,13 +96,15 @@ impl Core {
             public_key: Bytes::copy_from_slice(signer.public_key(algorithm)),
             certificate: Bytes::new(),
         };
+        let missing = self.sessions.get(&name).map(|session| spans(&session.unavailable)).unwrap_or_default();
+        let (unavailable, fetched_from) = (missing, own.fetched_from());
         let body = VolumeBody {
             keys: vec![key(KeyAlgorithm::Ed25519, 1), key(KeyAlgorithm::MlDsa44, 6)],
             before,
             reason,
             journal: self.fold.journal.unwrap_or_default(),
-            unavailable: Vec::new(),
-            fetched_from: own.fetched_from(),
+            unavailable,
+            fetched_from,
         }
         .encode();
         let mut salt = [0; 32];
@@ -114,6 +117,7 @@ impl Core {
         self.put(now, Act::VolumeOpened { place, leaf, salt, body });
         let session = self.session(name);
         session.must_open = false;
+        session.unavailable.clear();
         session.pushed = 0;
         session.full_signed = false;
         session.outstanding.clear();
@@ -323,5 +327,30 @@ impl Core {
     /// What the holder has agreed to so far, as an earlier volume names it.
     pub(super) fn held(&self, name: NodeName) -> Option<Held> {
         self.sessions.get(&name).and_then(|session| session.held)
+    }
+}
+
+/// Neighbours put together, at most as many as a VOLUME body may list (the rest follows in the volume after).
+fn spans(entries: &BTreeSet<(u32, u64)>) -> Vec<Span> {
+    let mut spans: Vec<Span> = Vec::new();
+    for (volume, index) in entries {
+        match spans.last_mut() {
+            Some(span) if span.volume == *volume && span.to == *index => span.to += 1,
+            _ if spans.len() == MAX_SPANS => break,
+            _ => spans.push(Span { volume: *volume, from: *index, to: index + 1 }),
+        }
+    }
+    spans
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn neighbours_are_listed_as_one_span() {
+        let entries = BTreeSet::from([(1, 3), (1, 4), (1, 6), (2, 0)]);
+        let span = |volume, from, to| Span { volume, from, to };
+        assert_eq!(spans(&entries), [span(1, 3, 5), span(1, 6, 7), span(2, 0, 1)]);
     }
 }

@@ -150,6 +150,7 @@ impl Core {
             }
             FaultCode::BadRoot | FaultCode::Poison | FaultCode::Size => self.leave_volume(name),
             FaultCode::Contradiction => self.judge_contradiction(now, env, name, proof),
+            FaultCode::Gap if !self.session(name).unavailable.is_empty() => self.leave_volume(name),
             FaultCode::Gap | FaultCode::BadSignature | FaultCode::WrongOrigin | FaultCode::Unknown => {
                 self.resume_from_held(name);
             }

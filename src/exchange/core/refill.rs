@@ -9,7 +9,7 @@ use crate::exchange::io::{Action, Effect, EntryRef, Notice};
 use crate::exchange::record::{Act, Place};
 use crate::merkle::{CompactRange, leaf_hash};
 use crate::name::{Millis, NodeName, Origin, Volume};
-use crate::wire::{EntryFrame, MAX_PUSH_BYTES, MAX_PUSH_ENTRIES};
+use crate::wire::{Absent, EntryFrame, MAX_PUSH_BYTES, MAX_PUSH_ENTRIES, Payload};
 
 impl Core {
     pub(super) fn start_refill(&mut self, now: Millis, name: NodeName, volume: Volume, from: u64, to: u64) {
@@ -95,6 +95,9 @@ impl Core {
         for entry in &entries {
             range.push(leaf_hash(entry.leaf.bytes()));
         }
+        let absent = entries.iter().filter(|entry| entry.payload == Payload::Absent(Absent::Unavailable));
+        let absent: Vec<_> = absent.map(|entry| (origin.volume.number, entry.index)).collect();
+        self.session(name).unavailable.extend(absent);
         let (size, root) = (range.size(), range.root());
         let own = self.peer(name).and_then(|peer| peer.own.volumes.get(&origin.volume));
         let known = own.and_then(|own| own.head_at(size)).cloned();

@@ -1,6 +1,6 @@
 //! What is known of a peer in this run only: connections, positions, timers.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crate::exchange::io::{ConnId, Dialler};
 use crate::merkle::CompactRange;
@@ -109,6 +109,8 @@ pub(super) struct Session {
     /// Pauses since the last receipt, each twice as long as the one before.
     pub pauses: u32,
     pub rereading: bool,
+    /// Entries whose bodies the journal could not give for a refill: the next volume lists them.
+    pub unavailable: BTreeSet<(u32, u64)>,
 
     // The holder's side.
     pub full_seen: bool,
