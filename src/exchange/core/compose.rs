@@ -334,9 +334,10 @@ impl Core {
 fn spans(entries: &BTreeSet<(u32, u64)>) -> Vec<Span> {
     let mut spans: Vec<Span> = Vec::new();
     for (volume, index) in entries {
+        let full = spans.len() == MAX_SPANS;
         match spans.last_mut() {
             Some(span) if span.volume == *volume && span.to == *index => span.to += 1,
-            _ if spans.len() == MAX_SPANS => break,
+            _ if full => break,
             _ => spans.push(Span { volume: *volume, from: *index, to: index + 1 }),
         }
     }
