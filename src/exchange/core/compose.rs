@@ -115,6 +115,7 @@ impl Core {
             .expect("the header is of machine kind and the lists of the body are bounded");
         let place = Place { peer: name, volume, index: 0 };
         self.put(now, Act::VolumeOpened { place, leaf, salt, body });
+        self.settle_waits(name);
         let session = self.session(name);
         session.must_open = false;
         session.unavailable.clear();

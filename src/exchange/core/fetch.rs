@@ -122,6 +122,7 @@ impl Core {
         let lines = good.author_lines.into_iter().chain(good.holder_lines).collect();
         let then = self.fetch_goes_on(name);
         self.put(now, Act::FetchedHead { place, root: goal.root, lines });
+        self.settle_waits(name);
         self.after_fetch(now, name, before, then);
     }
 
