@@ -7,11 +7,16 @@
 //! [`Fold::apply`]. What leaves the node is an [`Effect`] inside [`Stored`], which only a durable group can make.
 
 mod env;
+mod fold;
 mod gate;
 mod io;
 mod record;
 
 pub use env::{Env, Sealed};
+pub use fold::{
+    Author, Fence, Fold, Frozen, Holder, Item, OwnHead, OwnVolume, Peer, PeerHead, PeerStatus, PeerVolume, RECENT_IDS,
+    Recent, Wanted,
+};
 pub use gate::Stored;
 pub use io::{
     Action, Answer, CloseCode, Command, ConnId, Denied, Dialler, Effect, EntryRef, FetchFault, Group, Input, NewItem,
