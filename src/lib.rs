@@ -11,6 +11,7 @@
 //! * [`exchange`]: the core without I/O: what to append, sign, push, cosign, resend, refuse.
 //! * [`journal`]: the append-only files that are the truth; key slots; enclosures; snapshots.
 //! * [`store`]: sled: what is looked up, rebuilt from the journal at any time.
+//! * [`settings`]: the node's configuration.
 //! * [`identity`]: keys, certificates, introductions, and which root speaks for which State.
 //! * [`net`]: QUIC with mutual TLS; streams and their limits.
 //! * [`node`]: the daemon: wires the rooms together and performs what the core decides.
@@ -31,5 +32,6 @@ pub mod name;
 pub mod net;
 pub mod node;
 pub mod note;
+pub mod settings;
 pub mod store;
 pub mod wire;
