@@ -547,6 +547,11 @@ pub enum Notice {
         /// Why.
         reason: NotNowReason,
     },
+    /// Own damage: the journal cannot give back what an own log needs; this direction stands still.
+    OwnDamage {
+        /// Which log.
+        origin: Origin,
+    },
     /// A push was not taken.
     Fault {
         /// With whom.

@@ -154,8 +154,8 @@ pub struct Author {
     pub voided: BTreeSet<u64>,
     /// Volumes that are being got back.
     pub fetching: BTreeMap<Volume, Fetching>,
-    /// Receipted items that the holder's chain lacks: to be read again and queued again (Queued records).
-    pub lost: BTreeSet<u64>,
+    /// Receipted items that the holder's chain lacks, to be read again (at this record) and queued again.
+    pub lost: BTreeMap<EntryId, u64>,
 }
 
 impl Author {
@@ -202,7 +202,7 @@ impl Author {
 
     pub(super) fn queue(&mut self, item: Item) {
         let id = item.header.id;
-        self.lost.remove(&item.queued);
+        self.lost.remove(&id);
         if self.waiting.contains_key(&id) || self.recent.get(&id).is_some() {
             return;
         }
@@ -244,19 +244,17 @@ impl Author {
         };
         let entries: Vec<(u64, Option<Item>)> = self.unreceipted.drain(..).collect();
         let gone = self.recent.extract(|(volume, index, _)| alive(*volume, *index));
-        let mut requeued = BTreeSet::new();
         for (index, item) in entries {
             let Some(item) = item else { continue };
             if old.is_some_and(|old| !alive(old, index)) && !is_void(&item) {
-                requeued.insert(item.queued);
                 let key = QueueKey::of(&item);
                 self.waiting.insert(item.header.id, key);
                 self.queue.insert(key, item);
             }
         }
         for (id, (_, _, queued)) in gone {
-            if !requeued.contains(&queued) && !self.waiting.contains_key(&id) {
-                self.lost.insert(queued);
+            if !self.waiting.contains_key(&id) {
+                self.lost.insert(id, queued);
             }
         }
     }
@@ -379,12 +377,13 @@ impl Author {
             let gone = self.recent.extract(|(known, _, _)| *known != volume);
             for (id, (_, _, queued)) in gone {
                 if !found.contains(&id) && !self.waiting.contains_key(&id) {
-                    self.lost.insert(queued);
+                    self.lost.insert(id, queued);
                 }
             }
         }
         for (id, index, number) in fetching.found {
             self.unqueue(&id);
+            self.lost.remove(&id);
             self.recent.insert(id, (volume, index, number));
         }
         if self.current.is_none_or(|current| current < volume) {
