@@ -124,7 +124,7 @@ impl<S: ReadAt> SegmentCursor<S> {
     fn resynchronise(&mut self, fault: Fault) -> Step {
         let start = self.offset;
         let Ok(limit) = self.limit() else { return self.end_with_damage(start, fault) };
-        match self.find_group(start + 1, limit) {
+        match self.find_group(start, limit) {
             Ok(Found::Group(group)) => {
                 // While another process writes, the bytes here may have become a good group since they were read.
                 if let Ok(group) = self.read_expected(start) {
@@ -163,7 +163,7 @@ impl<S: ReadAt> SegmentCursor<S> {
     fn find_group(&self, from: u64, limit: u64) -> Result<Found, Fault> {
         let mut buffer = vec![0; SEARCH_BYTES];
         let mut offset = from;
-        let mut used_until = from.saturating_sub(1);
+        let mut used_until = from;
         while offset < limit {
             let wanted = usize::try_from(limit - offset).unwrap_or(SEARCH_BYTES).min(SEARCH_BYTES);
             let count = self

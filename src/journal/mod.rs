@@ -30,6 +30,7 @@
 mod append;
 mod cursor;
 mod disk;
+mod enclosure;
 mod frame;
 mod lock;
 mod open;
@@ -37,6 +38,10 @@ mod reader;
 mod reserve;
 mod scan;
 mod segment;
+mod sentinel;
+mod slot_key;
+mod snapshot;
+mod vault;
 mod writer;
 
 use std::fmt;
@@ -52,6 +57,10 @@ pub use cursor::fuzz_scan;
 pub use disk::{
     Disk, FilesystemKind, LocalDisk, create_folder, filesystem_kind, free_bytes, is_disk_full, sync_folder,
 };
+pub use enclosure::{
+    CHUNK_BYTES, EnclosureError, EnclosureReader, EnclosureStore, EnclosureWriter, Finished, MAX_ENCLOSURE_BYTES,
+    Orphan,
+};
 pub use frame::{
     BLINDING_BYTES, FRAME_HEADER_BYTES, FRAME_TRAILER_BYTES, Fault, FrameHeader, Group, Hash, MAX_FRAME_BYTES,
     MAX_RECORD_BYTES, Mark, Position, RECORD_OVERHEAD_BYTES, Record, leaf_hash, parse_frame_header, parse_group,
@@ -62,6 +71,12 @@ pub use reader::{ReadError, Reader};
 pub use reserve::RESERVE_BYTES;
 pub use scan::{Damage, Scan, Torn, scan};
 pub use segment::{HEADER_COPY_BYTES, SEGMENT_HEADER_BYTES, SegmentHeader};
+pub use sentinel::{Change, Sentinel, SentinelState};
+pub use slot_key::{SEALED_OVERHEAD_BYTES, SLOT_BYTES, SlotKey, WrappingKey, WrappingKeyError};
+pub use snapshot::{
+    KEPT_SNAPSHOTS, Loaded, MAX_SNAPSHOT_BYTES, Rejected, RejectedWhy, Snapshot, SnapshotError, SnapshotStore,
+};
+pub use vault::{BLOCK_SLOTS, MAX_CACHED_KEYS, MAX_REMEMBERED_REPAIRS, Repair, Sealed, SlotError, Vault, VaultError};
 
 /// Bytes of a segment by default: filled with zeros in a few tens of milliseconds, and a thousand of them are 16 GiB.
 pub const SEGMENT_BYTES: u64 = 16 * 1024 * 1024;

@@ -66,7 +66,7 @@ impl Writer {
                 Err(fatal) => return self.fail(fatal, batch),
             };
             let records: Vec<_> = batch.iter().map(|item| item.records.as_slice()).collect();
-            let built = build_group(self.header.mark, &self.expected, self.end, &records, &blinding);
+            let built = build_group(self.header.mark, &self.expected, self.previous_end(), &records, &blinding);
             match self.commit(&built) {
                 Ok(true) => self.tell(batch, &built),
                 Ok(false) => return batch.into_iter().for_each(|item| (item.done)(Err(AppendError::Closed))),
@@ -75,6 +75,11 @@ impl Writer {
             self.consider_reserve();
             self.prepare_spare();
         }
+    }
+
+    /// The end that the next group names: the first group of a journal has nothing before it.
+    fn previous_end(&self) -> Position {
+        if self.end.offset == super::segment::SEGMENT_HEADER_BYTES { self.header.previous_end } else { self.end }
     }
 
     /// Makes a group durable, however long the disk stays full; `false` if the journal was closed meanwhile.
@@ -117,7 +122,7 @@ impl Writer {
             Condition::Running => self.options.segment_bytes,
             _ => self.options.segment_bytes.min(RESERVE_SEGMENT_BYTES),
         };
-        let header = self.header.successor(&self.expected, self.end);
+        let header = self.header.successor(&self.expected, self.previous_end());
         let frame = Some(built.frame.as_ref());
         let segment = create_segment(self.disk.as_ref(), &self.folder, &header, frame, capacity, spare)?;
         trim(&self.segment.file, self.end.offset);
