@@ -2,11 +2,13 @@
 //! damage; it never shows other contents.
 
 use std::fs;
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use bytes::Bytes;
 use verbale::journal::{
-    Damage, Fault, Journal, OpenError, Options, ReadError, Reader, SEGMENT_HEADER_BYTES, Torn, fuzz_scan, scan,
+    Damage, FRAME_HEADER_BYTES, FRAME_TRAILER_BYTES, Fault, Journal, MAX_FRAME_BYTES, Mark, OpenError, Options,
+    ReadError, Reader, SEGMENT_HEADER_BYTES, Torn, fuzz_scan, parse_group, scan,
 };
 
 fn options(create: bool) -> Options {
@@ -80,6 +82,12 @@ fn files(folder: &Path) -> Vec<std::path::PathBuf> {
     files
 }
 
+/// Changes one byte in place: much quicker than writing the file again.
+fn flip(path: &Path, whole: &[u8], offset: usize) {
+    let file = fs::File::options().write(true).open(path).unwrap();
+    file.write_all_at(&[whole[offset] ^ (1 << (offset % 8))], offset as u64).unwrap();
+}
+
 #[test]
 fn every_flipped_byte_is_named_or_lies_in_the_torn_end() {
     let folder = tempfile::tempdir().unwrap();
@@ -92,9 +100,7 @@ fn every_flipped_byte_is_named_or_lies_in_the_torn_end() {
         // The header's filling is hashed like the rest: every 61st byte of it says as much as all.
         let groups_start = SEGMENT_HEADER_BYTES as usize;
         for offset in (0..groups_start).step_by(61).chain(groups_start..whole.len()) {
-            let mut flipped = whole.clone();
-            flipped[offset] ^= 1 << (offset % 8);
-            fs::write(path, &flipped).unwrap();
+            flip(path, &whole, offset);
             let found = check(folder.path(), next_record, &format!("byte {offset} of {}", path.display()));
             let last = index + 1 == files.len();
             match found.damages.first() {
@@ -106,8 +112,13 @@ fn every_flipped_byte_is_named_or_lies_in_the_torn_end() {
                 None if last => assert!(found.torn.is_some(), "byte {offset} of the end was flipped unseen"),
                 None => panic!("byte {offset} of {} was flipped unseen", path.display()),
             }
+            fs::File::options()
+                .write(true)
+                .open(path)
+                .unwrap()
+                .write_all_at(&whole[offset..=offset], offset as u64)
+                .unwrap();
         }
-        fs::write(path, &whole).unwrap();
     }
 }
 
@@ -131,9 +142,10 @@ fn every_cut_is_a_torn_end_or_named() {
     let files = files(folder.path());
     for (index, path) in files.iter().enumerate() {
         let whole = fs::read(path).unwrap();
-        for length in (0..SEGMENT_HEADER_BYTES as usize).step_by(509).chain(SEGMENT_HEADER_BYTES as usize..whole.len())
-        {
-            fs::write(path, &whole[..length]).unwrap();
+        let start = SEGMENT_HEADER_BYTES as usize;
+        let file = fs::File::options().write(true).open(path).unwrap();
+        for length in (0..start).step_by(509).chain(start..whole.len()).rev() {
+            file.set_len(length as u64).unwrap();
             let found = read_all(folder.path());
             if index + 1 < files.len() {
                 check(folder.path(), next_record, &format!("{} cut at {length}", path.display()));
@@ -230,6 +242,42 @@ fn an_empty_folder_is_never_taken_for_an_empty_journal() {
     assert!(matches!(Journal::open(folder.path(), options(false)), Err(OpenError::NoJournal(_))));
     drop(Journal::open(folder.path(), options(true)).unwrap());
     assert!(matches!(Journal::open(folder.path(), options(true)), Err(OpenError::AlreadyThere(_))));
+}
+
+#[test]
+fn lengths_and_counts_that_lie_are_refused_before_memory_is_taken() {
+    let folder = tempfile::tempdir().unwrap();
+    write_journal(folder.path(), 3);
+    let group = scan(folder.path(), 0).unwrap().nth(2).unwrap().unwrap();
+    let frame = group.frame.to_vec();
+    let mark = Mark(frame[..8].try_into().unwrap());
+    let parse = |change: &dyn Fn(&mut Vec<u8>)| {
+        let mut bytes = frame.clone();
+        change(&mut bytes);
+        // The checksum is put right: what is left must be noticed all the same.
+        let end = bytes.len() - FRAME_TRAILER_BYTES;
+        let checksum = crc32c::crc32c(&bytes[..end]).to_be_bytes();
+        bytes[end..].copy_from_slice(&checksum);
+        parse_group(&Bytes::from(bytes), mark, group.position)
+    };
+    assert_eq!(parse(&|_| {}).unwrap(), group);
+    let with_length = |length: u32| parse(&|bytes| bytes[8..12].copy_from_slice(&length.to_be_bytes()));
+    let shortest = (FRAME_HEADER_BYTES + FRAME_TRAILER_BYTES) as u32;
+    assert_eq!(with_length(u32::MAX), Err(Fault::Length));
+    assert_eq!(with_length(MAX_FRAME_BYTES as u32 + 1), Err(Fault::Length));
+    assert_eq!(with_length(MAX_FRAME_BYTES as u32), Err(Fault::Short));
+    assert_eq!(with_length(shortest), Err(Fault::Checksum));
+    assert_eq!(with_length(shortest - 1), Err(Fault::Length));
+    let with_count = |count: u32| parse(&|bytes| bytes[12..16].copy_from_slice(&count.to_be_bytes()));
+    for count in [0, 1, 2, 4, u32::MAX] {
+        assert_eq!(with_count(count), Err(Fault::Records), "{count}");
+    }
+    assert_eq!(parse(&|bytes| bytes[112..116].fill(0xff)), Err(Fault::Records));
+    assert_eq!(parse(&|bytes| bytes[24..32].fill(0xff)), Err(Fault::Numbers));
+    // One byte of each field and of a record, with a good checksum: the chain notices.
+    for offset in [20, 31, 33, 47, 50, 90, 120, 140] {
+        assert_eq!(parse(&|bytes| bytes[offset] ^= 1), Err(Fault::Chain), "byte {offset}");
+    }
 }
 
 proptest::proptest! {

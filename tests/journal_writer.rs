@@ -295,6 +295,49 @@ fn records_are_read_at_random_while_others_are_written() {
 }
 
 #[test]
+fn a_scan_beside_a_running_writer_sees_a_sound_prefix() {
+    let folder = tempfile::tempdir().unwrap();
+    let segment_bytes = SEGMENT_HEADER_BYTES + 3000;
+    let (journal, _) = Journal::open(folder.path(), Options { segment_bytes, ..options(true) }).unwrap();
+    let path = folder.path();
+    std::thread::scope(|scope| {
+        let writing = scope.spawn(|| {
+            for number in 0..400 {
+                journal.append_and_wait(one(&format!("{number} {}", "z".repeat(number % 300)))).unwrap();
+            }
+        });
+        let mut seen = 0;
+        while !writing.is_finished() {
+            let durable = journal.tail().next_record as usize;
+            seen = contents(path).len();
+            assert!(seen >= durable, "{seen} seen, {durable} durable before");
+        }
+        writing.join().unwrap();
+        assert!(seen > 0);
+    });
+    assert_eq!(contents(path).len(), 400);
+}
+
+#[test]
+fn large_segments_are_filled_ahead_and_nothing_is_left_over() {
+    let folder = tempfile::tempdir().unwrap();
+    let segment_bytes = 1 << 20;
+    let (journal, _) = Journal::open(folder.path(), Options { segment_bytes, ..options(true) }).unwrap();
+    for number in 0..50 {
+        journal.append_and_wait(one(&format!("{number} {}", "w".repeat(80_000)))).unwrap();
+    }
+    assert_eq!(segments(folder.path()).len(), 5);
+    let durable = journal.tail();
+    drop(journal);
+    assert!(!folder.path().join("spare.tmp").exists());
+    let (journal, opened) = Journal::open(folder.path(), options(false)).unwrap();
+    assert_eq!(opened.tail.next_record, durable.next_record);
+    assert!(opened.damages.is_empty() && opened.torn.is_none());
+    assert!(journal.reader().read(33).unwrap().bytes.starts_with(b"33 "));
+    assert_eq!(contents(folder.path()).len(), 50);
+}
+
+#[test]
 fn the_longest_record_fits_and_one_byte_more_does_not() {
     let folder = tempfile::tempdir().unwrap();
     let (journal, _) = Journal::open(folder.path(), options(true)).unwrap();
