@@ -6,12 +6,19 @@
 //! [`Fold`] over journal records: recovery, the live path, verification and the simulator run the same
 //! [`Fold::apply`]. What leaves the node is an [`Effect`] inside [`Stored`], which only a durable group can make.
 
+mod core;
 mod env;
+mod fold;
 mod gate;
 mod io;
 mod record;
 
+pub use core::{ConnectionState, Core, PeerReport};
 pub use env::{Env, Sealed};
+pub use fold::{
+    Author, Fence, Fold, Frozen, Holder, Item, OwnHead, OwnVolume, Peer, PeerHead, PeerStatus, PeerVolume, RECENT_IDS,
+    Recent, Wanted,
+};
 pub use gate::Stored;
 pub use io::{
     Action, Answer, CloseCode, Command, ConnId, Denied, Dialler, Effect, EntryRef, FetchFault, Group, Input, NewItem,
