@@ -1,5 +1,6 @@
 //! The files of a node's identity: `keys/` and `introduction.txt` in its folder, read with suspicion.
 
+use std::collections::VecDeque;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
@@ -29,9 +30,9 @@ pub(super) const INTRODUCTION: &str = "introduction.txt";
 
 /// Largest key or certificate file, in bytes: a chain of the largest certificates in PEM.
 const MAX_FILE_BYTES: usize = 256 * 1024;
-/// How deep and how wide the search for a root key goes; a node's folder is flat.
+/// How deep and how far the search for a root key goes: upper folders first, and no further than `status` has time for.
 const SEARCH_DEPTH: usize = 3;
-const SEARCH_FILES: usize = 4096;
+const SEARCH_FILES: usize = 1024;
 const SEARCH_FILE_BYTES: u64 = 64 * 1024;
 
 /// Why a file of the identity could not be read or written.
@@ -110,6 +111,20 @@ pub enum FolderError {
     },
 }
 
+/// Why a chain and a key are no TLS identity.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum TlsIdentityError {
+    /// The chain is empty.
+    #[error("there is no certificate")]
+    NoCertificate,
+    /// The leaf breaks the profile.
+    #[error("the TLS certificate is not acceptable: {0}")]
+    Profile(#[from] CertificateError),
+    /// The key is not the leaf's.
+    #[error("the key is not the one in the certificate")]
+    OtherKey,
+}
+
 /// A TLS certificate chain with its key.
 #[derive(Debug)]
 pub struct TlsIdentity {
@@ -122,10 +137,10 @@ impl TlsIdentity {
     /// Takes a chain, leaf first, and the key of the leaf.
     ///
     /// # Errors
-    /// `None` as the reason where the key is not the leaf's, else the rule of the profile that the leaf breaks.
-    pub fn new(chain: Vec<CertificateDer<'static>>, key: PrivateKey) -> Result<Self, Option<CertificateError>> {
-        let leaf = check(chain.first().ok_or(Some(CertificateError::Malformed))?, Role::Tls)?;
-        if leaf.public_key != key.public() { Err(None) } else { Ok(Self { leaf, chain, key }) }
+    /// See [`TlsIdentityError`].
+    pub fn new(chain: Vec<CertificateDer<'static>>, key: PrivateKey) -> Result<Self, TlsIdentityError> {
+        let leaf = check(chain.first().ok_or(TlsIdentityError::NoCertificate)?, Role::Tls)?;
+        if leaf.public_key != key.public() { Err(TlsIdentityError::OtherKey) } else { Ok(Self { leaf, chain, key }) }
     }
 
     /// The node that the certificate names.
@@ -197,8 +212,13 @@ fn load_tls(keys: &Path) -> Result<TlsIdentity, FolderError> {
     let (chain_path, key_path) = (keys.join(TLS_CHAIN), keys.join(TLS_KEY));
     let chain = certificates(&chain_path)?;
     TlsIdentity::new(chain, load_key(&key_path)?).map_err(|error| match error {
-        Some(error) => FolderError::Certificate { path: chain_path.clone(), role: Role::Tls, error },
-        None => FolderError::KeyOfOtherCertificate { key: key_path.clone(), certificate: chain_path.clone() },
+        TlsIdentityError::NoCertificate => FolderError::NoCertificate(chain_path.clone()),
+        TlsIdentityError::Profile(error) => {
+            FolderError::Certificate { path: chain_path.clone(), role: Role::Tls, error }
+        }
+        TlsIdentityError::OtherKey => {
+            FolderError::KeyOfOtherCertificate { key: key_path.clone(), certificate: chain_path.clone() }
+        }
     })
 }
 
@@ -274,9 +294,9 @@ pub(super) fn sync_dir(path: &Path) -> Result<(), FolderError> {
 /// What cannot be read is passed over: `status` asks this, and a warning must not become an outage.
 pub fn root_key_in_folder(dir: &Path) -> Option<PathBuf> {
     let root = first_certificate(&dir.join(KEYS).join(ROOT)).ok().and_then(|der| check(&der, Role::Root).ok());
-    let mut folders = vec![(dir.to_owned(), 1)];
+    let mut folders = VecDeque::from([(dir.to_owned(), 1)]);
     let mut seen = 0;
-    while let Some((folder, depth)) = folders.pop() {
+    while let Some((folder, depth)) = folders.pop_front() {
         let Ok(entries) = fs::read_dir(&folder) else { continue };
         for entry in entries.flatten() {
             seen += 1;
@@ -285,7 +305,7 @@ pub fn root_key_in_folder(dir: &Path) -> Option<PathBuf> {
             }
             let Ok(metadata) = entry.metadata() else { continue };
             if metadata.is_dir() && depth < SEARCH_DEPTH {
-                folders.push((entry.path(), depth + 1));
+                folders.push_back((entry.path(), depth + 1));
             } else if metadata.is_file()
                 && metadata.len() <= SEARCH_FILE_BYTES
                 && holds_root_key(&entry.path(), root.as_ref())

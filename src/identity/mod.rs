@@ -35,7 +35,7 @@ pub use address::{Address, AddressError, MAX_HOST_BYTES};
 pub use algorithm::{KeyAlgorithm, MIN_RSA_BITS};
 pub use anchors::{Anchor, AnchorConflict, Anchors, PeerStatus, SharedAnchors};
 pub use fingerprint::{Fingerprint, FingerprintError, FingerprintMismatch, GROUP_DIGITS, GROUPS};
-pub use folder::{FolderError, NodeKeys, TlsIdentity, root_key_in_folder};
+pub use folder::{FolderError, NodeKeys, TlsIdentity, TlsIdentityError, root_key_in_folder};
 pub use init::{InitError, InitRequest, Initialised, RootChoice, init};
 pub use introduction::{
     Expiry, IntroducedKeys, IntroducedNode, Introduction, IntroductionDraft, IntroductionError, MAX_ADDRESSES,

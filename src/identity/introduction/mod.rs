@@ -2,7 +2,7 @@
 //!
 //! An [`Introduction`] that exists is good: signed by the root that it holds, of one State only, every certificate in
 //! it kept the profile and hangs on that root. Whether that root *is* the State's is for people to find out, by the
-//! [`Fingerprint`](super::Fingerprint) over another channel.
+//! [`Fingerprint`] over another channel.
 
 mod armour;
 mod encode;

@@ -2,13 +2,14 @@
 
 use std::collections::BTreeSet;
 
-use prost::Message;
-use rustls::pki_types::CertificateDer;
-
 use super::{
     IntroducedKeys, IntroducedNode, Introduction, MAX_ADDRESSES, MAX_CRLS, MAX_IN_FORCE, MAX_INTRODUCTION_BYTES,
     MAX_NODES, SIGNATURE_DOMAIN, VERSION, armour,
 };
+use prost::Message;
+use rustls::pki_types::CertificateDer;
+use webpki::CertRevocationList;
+
 use crate::identity::address::{Address, AddressError};
 use crate::identity::algorithm::KeyAlgorithm;
 use crate::identity::key::{KeyError, SigningPublic};
@@ -142,7 +143,9 @@ struct Reading {
     state: State,
     root: Profiled,
     chain: Vec<CertificateDer<'static>>,
+    crls: Vec<CertRevocationList<'static>>,
     keys: BTreeSet<Vec<u8>>,
+    tls_keys: Vec<(NodeName, Vec<u8>)>,
 }
 
 impl Reading {
@@ -153,8 +156,14 @@ impl Reading {
             check(der, Role::Intermediate).map_err(IntroductionError::Chain)?;
         }
         let chain = said.chain.iter().map(|der| CertificateDer::from(der.to_vec())).collect();
+        counted("revocation lists", said.crls.len(), 0, MAX_CRLS)?;
+        if !said.crls.is_empty() && !root.signs_crls && said.chain.is_empty() {
+            return Err(IntroductionError::Crl("its root may not sign any (no cRLSign)".into()));
+        }
+        let crls = said.crls.iter().map(|crl| parse_crl(crl)).collect::<Result<_, _>>();
+        let crls = crls.map_err(IntroductionError::Crl)?;
         let keys = BTreeSet::from([root.public_key.clone()]);
-        Ok(Self { state, root, chain, keys })
+        Ok(Self { state, root, chain, crls, keys, tls_keys: Vec::new() })
     }
 
     fn finish(
@@ -180,7 +189,7 @@ impl Reading {
             issued: Millis(said.issued_ms),
             valid_until: Millis(said.valid_until_ms),
             nodes,
-            crls: self.crls(said)?,
+            crls: said.crls.iter().map(|crl| crl.to_vec()).collect(),
             root: self.root,
             chain: self.chain,
             payload: signed.payload.to_vec(),
@@ -211,7 +220,11 @@ impl Reading {
     ) -> Result<Vec<CertificateDer<'static>>, IntroductionError> {
         counted("certificates in one chain", said.certificates.len(), 1, MAX_INTERMEDIATES + 1)?;
         let leaf = self.leaf(node, &said.certificates[0], Role::Tls, &said.certificates[1..])?;
-        self.key_once(node, leaf.public_key)?;
+        // A renewed certificate may keep the key of the old one.
+        if !self.tls_keys.contains(&(node, leaf.public_key.clone())) {
+            self.key_once(node, leaf.public_key.clone())?;
+            self.tls_keys.push((node, leaf.public_key));
+        }
         Ok(said.certificates.iter().map(|der| CertificateDer::from(der.to_vec())).collect())
     }
 
@@ -253,23 +266,12 @@ impl Reading {
             }
         }
         // Judged beyond every validity: an introduction may be read long after it was written.
-        verify(&leaf, &all, &self.root, &[], Millis(u64::MAX), usage).map_err(refused)?;
+        verify(&leaf, &all, &self.root, &self.crls, Millis(u64::MAX), usage).map_err(refused)?;
         Ok(leaf)
     }
 
     fn key_once(&mut self, node: NodeName, key: Vec<u8>) -> Result<(), IntroductionError> {
         if self.keys.insert(key) { Ok(()) } else { Err(IntroductionError::KeyTwice(node)) }
-    }
-
-    fn crls(&self, said: &proto::Introduction) -> Result<Vec<Vec<u8>>, IntroductionError> {
-        counted("revocation lists", said.crls.len(), 0, MAX_CRLS)?;
-        if !said.crls.is_empty() && !self.root.signs_crls && self.chain.is_empty() {
-            return Err(IntroductionError::Crl("its root may not sign any (no cRLSign)".into()));
-        }
-        for crl in &said.crls {
-            parse_crl(crl).map_err(IntroductionError::Crl)?;
-        }
-        Ok(said.crls.iter().map(|crl| crl.to_vec()).collect())
     }
 }
 
