@@ -1,7 +1,7 @@
 //! Reads what the node has written: records by number, entries with their bodies, and trees at earlier sizes. Runs on
-//! threads beside the loop, because the disk may be slow. Every leaf is compared with the hash that the tree has.
+//! threads beside the loop, because the disk may be slow. The index only says where to look; the record says what it is.
 
-use crate::exchange::{Act, Record, Stowed};
+use crate::exchange::{Act, Place, Record, Stowed};
 use crate::journal::{ReadError, SlotError, Vault};
 use crate::merkle::{CompactRange, leaf_hash};
 use crate::name::{Hash, Origin};
@@ -26,9 +26,14 @@ pub(super) enum HistoryError {
         /// The index.
         index: u64,
     },
-    /// The entry is not the one that the tree has.
-    #[error("record {0} does not hash to the leaf of the tree")]
-    OtherLeaf(u64),
+    /// Salt and body are not those that the leaf is bound to.
+    #[error("the body of entry {index} of {origin} is not the one that was signed")]
+    OtherBody {
+        /// The log.
+        origin: Origin,
+        /// The index.
+        index: u64,
+    },
     /// The body cannot be opened any more.
     #[error("the body cannot be opened: {0}")]
     Body(SlotError),
@@ -54,10 +59,14 @@ pub(super) fn open(vault: &Vault, stowed: &Stowed) -> Result<Payload, HistoryErr
 
 /// Leaf and stowed body of the entry that a record is about, of either direction.
 pub(super) fn entry_of(node: &Node, number: u64) -> Result<(Leaf, Stowed), HistoryError> {
+    placed(node, number).map(|(_, leaf, stowed)| (leaf, stowed))
+}
+
+fn placed(node: &Node, number: u64) -> Result<(Place, Leaf, Stowed), HistoryError> {
     match record(node, number)?.act {
-        Act::VolumeOpened { leaf, salt, body, .. } => Ok((leaf, Stowed::Clear { salt, body })),
-        Act::Fetched { leaf, payload, .. } | Act::Stored { leaf, payload, .. } => Ok((leaf, payload)),
-        Act::Appended { leaf, queued, .. } => Ok((leaf, queued_payload(node, queued)?)),
+        Act::VolumeOpened { place, leaf, salt, body } => Ok((place, leaf, Stowed::Clear { salt, body })),
+        Act::Fetched { place, leaf, payload } | Act::Stored { place, leaf, payload, .. } => Ok((place, leaf, payload)),
+        Act::Appended { place, leaf, queued } => Ok((place, leaf, queued_payload(node, queued)?)),
         _ => Err(HistoryError::OtherRecord(number)),
     }
 }
@@ -74,10 +83,10 @@ pub(super) fn queued_payload(node: &Node, number: u64) -> Result<Stowed, History
 /// One entry of a log that this node has, with its body; `Err` where the leaf cannot be read, an absent body where it
 /// cannot be opened.
 pub(super) fn entry(node: &Node, origin: Origin, index: u64) -> Result<EntryFrame, HistoryError> {
-    let number = node.index.locate(origin, index).ok_or(HistoryError::NoEntry { origin, index })?;
-    let (leaf, stowed) = entry_of(node, number)?;
-    if node.index.leaf_hash(origin, index).is_some_and(|known| known != leaf_hash(leaf.bytes())) {
-        return Err(HistoryError::OtherLeaf(number));
+    let number = node.index.locate(node.me, origin, index).ok_or(HistoryError::NoEntry { origin, index })?;
+    let (place, leaf, stowed) = placed(node, number)?;
+    if (place.volume, place.index) != (origin.volume, index) {
+        return Err(HistoryError::OtherRecord(number));
     }
     let payload = open(&node.vault, &stowed).unwrap_or_else(|error| {
         tracing::error!(%origin, index, %error, "a body is lost");
@@ -90,6 +99,7 @@ pub(super) fn entry(node: &Node, origin: Origin, index: u64) -> Result<EntryFram
 /// Entries of a log from `from` on and below `to`, as many as fit `bytes_max`, one at least; empty where the first
 /// cannot be read.
 pub(super) fn load(node: &Node, origin: Origin, from: u64, to: u64, bytes_max: u64) -> Vec<EntryFrame> {
+    node.index.caught_up_blocking(node.journal_end());
     let (mut entries, mut bytes) = (Vec::new(), 0);
     for index in from..to {
         let entry = match entry(node, origin, index) {
@@ -119,6 +129,7 @@ pub(super) fn entry_bytes(entry: &EntryFrame) -> u64 {
 
 /// The tree of an own log at a size, from the leaves themselves.
 pub(super) fn range_at(node: &Node, origin: Origin, size: u64) -> Option<CompactRange> {
+    node.index.caught_up_blocking(node.journal_end());
     let mut range = CompactRange::default();
     for index in 0..size {
         range.push(leaf_at(node, origin, index)?);
@@ -127,12 +138,15 @@ pub(super) fn range_at(node: &Node, origin: Origin, size: u64) -> Option<Compact
 }
 
 fn leaf_at(node: &Node, origin: Origin, index: u64) -> Option<Hash> {
-    let number = node.index.locate(origin, index)?;
-    let (leaf, _) = match record(node, number).ok()?.act {
+    let number = node.index.locate(node.me, origin, index)?;
+    match record(node, number).ok()?.act {
         Act::VolumeOpened { leaf, place, .. }
         | Act::Appended { leaf, place, .. }
-        | Act::Fetched { leaf, place, .. } => (leaf, place),
-        _ => return None,
-    };
-    Some(leaf_hash(leaf.bytes()))
+        | Act::Fetched { leaf, place, .. }
+            if (place.volume, place.index) == (origin.volume, index) =>
+        {
+            Some(leaf_hash(leaf.bytes()))
+        }
+        _ => None,
+    }
 }

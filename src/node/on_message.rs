@@ -2,7 +2,8 @@
 //! only, never content, and it must not be able to hold the exchange up: its number, its time and its queue are bounded.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::path::PathBuf;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -12,7 +13,9 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use crate::name::{Desk, EntryId, Kind, Millis, NodeName, Precedence, Tlp};
+use crate::name::{Desk, EntryId, Millis, NodeName, Precedence, Tlp};
+use crate::settings::{DEFAULT_REPEAT, Settings};
+use crate::store::Message;
 
 /// Commands that run at the same time: a burst of messages must not become a burst of processes on a small machine.
 pub const MAX_RUNNING: usize = 4;
@@ -23,15 +26,28 @@ pub const MAX_WAITING: usize = 1_024;
 /// Urgent messages that are repeated until somebody acknowledges them; the newest win.
 pub const MAX_REMINDERS: usize = 256;
 
+/// How long a command may run: long enough for a telephone gateway, short enough that a hanging one is noticed.
+pub const TIME_LIMIT: Duration = Duration::from_secs(60);
+
 /// What a State has configured.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OnMessage {
     /// Program and arguments; empty: nothing is run.
-    pub command: Vec<String>,
+    pub command: Vec<OsString>,
     /// How often it runs again for IMMEDIATE and FLASH until they are acknowledged.
     pub repeat: Duration,
     /// How long it may run before it is killed.
     pub time_limit: Duration,
+}
+
+impl OnMessage {
+    /// As configured.
+    pub fn of(settings: &Settings) -> Self {
+        let Some(configured) = &settings.on_message else { return Self::default() };
+        let arguments = configured.args.iter().map(OsString::from);
+        let command = std::iter::once(configured.command.clone().into_os_string()).chain(arguments).collect();
+        Self { command, repeat: configured.repeat, time_limit: TIME_LIMIT }
+    }
 }
 
 /// What the command learns about a message.
@@ -63,7 +79,7 @@ impl Metadata {
         Self {
             id: header.id,
             peer,
-            kind: Kind::from_number(header.kind).map_or_else(|| format!("kind {}", header.kind), |kind| kind.to_string()),
+            kind: super::desk::kind_word(header.kind),
             precedence: header.precedence,
             tlp: header.tlp,
             exercise: header.exercise,
@@ -73,11 +89,26 @@ impl Metadata {
         }
     }
 
+    /// The same of a row of the index; `None` where the header cannot be read.
+    pub fn of_message(message: &Message) -> Option<Self> {
+        Some(Self {
+            id: message.id?,
+            peer: message.peer,
+            kind: super::desk::kind_word(message.kind),
+            precedence: message.precedence,
+            tlp: message.tlp,
+            exercise: message.exercise,
+            to_desk: message.to_desk,
+            time: message.time,
+            enclosures: message.enclosures,
+        })
+    }
+
     fn is_urgent(&self) -> bool {
         self.precedence >= Precedence::Immediate
     }
 
-    fn environment(&self, folder: &PathBuf, again: bool) -> Vec<(&'static str, String)> {
+    fn environment(&self, folder: &Path, again: bool) -> Vec<(&'static str, String)> {
         vec![
             ("VERBALE_DIR", folder.display().to_string()),
             ("VERBALE_EVENT", if again { "reminder" } else { "new" }.to_owned()),
@@ -105,6 +136,7 @@ pub struct Health {
 
 enum News {
     Shown(Metadata),
+    Waiting(Metadata),
     Acknowledged(EntryId),
     Configured(OnMessage),
 }
@@ -131,6 +163,11 @@ impl Pager {
         let _ = self.news.send(News::Shown(message));
     }
 
+    /// An urgent message came before this start and nobody has acknowledged it yet.
+    pub fn reminded(&self, message: Metadata) {
+        let _ = self.news.send(News::Waiting(message));
+    }
+
     /// A person has acknowledged a message.
     pub fn acknowledged(&self, message: EntryId) {
         let _ = self.news.send(News::Acknowledged(message));
@@ -149,7 +186,7 @@ impl Pager {
 
 impl Default for OnMessage {
     fn default() -> Self {
-        Self { command: Vec::new(), repeat: Duration::from_secs(300), time_limit: Duration::from_secs(60) }
+        Self { command: Vec::new(), repeat: DEFAULT_REPEAT, time_limit: TIME_LIMIT }
     }
 }
 
@@ -190,6 +227,12 @@ impl Runner {
                     self.forget_surplus();
                 }
                 self.enqueue(message, false);
+            }
+            News::Waiting(message) => {
+                if !self.configured.command.is_empty() && message.is_urgent() {
+                    self.reminders.insert(message.id, (message, Instant::now()));
+                    self.forget_surplus();
+                }
             }
             News::Acknowledged(message) => {
                 self.reminders.remove(&message);
@@ -243,7 +286,7 @@ impl Runner {
             // A group of its own, so that what the command starts ends with it.
             command.process_group(0).kill_on_drop(true);
             command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-            self.running.spawn(run_one(command, program.clone(), self.configured.time_limit));
+            self.running.spawn(run_one(command, program.display().to_string(), self.configured.time_limit));
         }
     }
 
@@ -301,7 +344,7 @@ mod tests {
     }
 
     fn shell(script: &str, repeat: Duration, time_limit: Duration) -> OnMessage {
-        OnMessage { command: ["/bin/sh", "-c", script].map(String::from).to_vec(), repeat, time_limit }
+        OnMessage { command: ["/bin/sh", "-c", script].map(OsString::from).to_vec(), repeat, time_limit }
     }
 
     async fn until(mut condition: impl FnMut() -> bool) {

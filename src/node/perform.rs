@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use super::on_message::Metadata;
 use super::order::Node;
+use super::run::RunError;
 use super::turn::Turn;
-use super::{RunError, history, standing};
+use super::{history, standing};
 use crate::exchange::{Action, Effect, Input, Notice, Shown};
 use crate::name::Millis;
 use crate::wire::Frame;
@@ -17,10 +18,10 @@ impl Turn {
             Action::Release(stored) => self.release(stored.into_inner()),
             Action::Dial { peer } => self.links.dial(peer, &self.node),
             Action::Close { conn, code } => self.links.close(conn, code),
-            Action::Probe { conn } => self.links.probe(conn, &self.node),
+            Action::Probe { conn } => self.links.probe(conn, None, &self.node),
             Action::NotNow { conn, reason, retry_after } => {
                 let retry_after_ms = u64::try_from(retry_after.as_millis()).unwrap_or(u64::MAX);
-                self.links.control(conn, Frame::NotNow { reason, retry_after_ms });
+                self.links.control(conn, &Frame::NotNow { reason, retry_after_ms });
             }
             Action::Fetch { conn, origin, from, to } => self.links.fetch(conn, origin, from, to, &self.node),
             Action::RangeAt { origin, size } => {
@@ -59,14 +60,14 @@ impl Turn {
 
     fn release(&mut self, effect: Effect) {
         match effect {
-            Effect::Hello { conn, hello } => self.links.control(conn, Frame::Hello(hello)),
+            Effect::Hello { conn, hello } => self.links.control(conn, &Frame::Hello(hello)),
             Effect::Push { conn, origin, entries, note } => self.links.push(conn, origin, entries, note, &self.node),
             Effect::Cosigned { conn, origin, size, lines, window } => {
-                self.links.back(conn, Frame::Cosigned { origin, size, lines, window });
+                self.links.back(conn, &Frame::Cosigned { origin, size, lines, window });
             }
-            Effect::Shows { conn, state } => self.links.back(conn, Frame::Shows(state)),
+            Effect::Shows { conn, state } => self.links.back(conn, &Frame::Shows(state)),
             Effect::Fault { conn, code, origin, index, proof } => {
-                self.links.back(conn, Frame::Fault { code, origin, index, proof });
+                self.links.back(conn, &Frame::Fault { code, origin, index, proof });
             }
             Effect::Show(shown) => shown.into_iter().for_each(|one| self.show(one)),
             Effect::Delivered { .. } => {}
@@ -88,7 +89,10 @@ impl Turn {
     fn notice(&mut self, now: Millis, notice: &Notice) {
         standing::log(notice);
         self.node.standing().note(now, notice);
-        if let Notice::Up { .. } = notice {
+        if let Notice::Up { peer, .. } = notice {
+            if let Some(conn) = self.core.report(*peer).and_then(|report| report.conn) {
+                self.links.open(conn);
+            }
             self.enclosures.look(&self.core, &self.links, &self.node);
         }
     }

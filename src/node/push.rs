@@ -42,7 +42,14 @@ pub(super) struct Lanes(HashMap<ConnId, VecDeque<Push>>);
 impl Lanes {
     /// Takes a push; what can leave at once is returned. The core keeps unreceipted bytes, and with them what can wait
     /// here, within the peer's window.
-    pub(super) fn push(&mut self, conn: ConnId, origin: Origin, entries: Vec<EntryRef>, note: Bytes, node: &Arc<Node>) -> Option<Ready> {
+    pub(super) fn push(
+        &mut self,
+        conn: ConnId,
+        origin: Origin,
+        entries: Vec<EntryRef>,
+        note: Bytes,
+        node: &Arc<Node>,
+    ) -> Option<Ready> {
         let push = Push { origin, entries, note };
         if let Some(lane) = self.0.get_mut(&conn) {
             lane.push_back(push);
@@ -97,11 +104,16 @@ fn resolve(conn: ConnId, push: Push, node: &Arc<Node>) {
     let node = node.clone();
     tokio::task::spawn_blocking(move || {
         let Push { origin, entries, note } = push;
-        let found: Result<Vec<EntryFrame>, u64> =
-            entries.into_iter().map(|entry| { let index = entry.index; find(&node, origin, entry).map_err(|error| {
-                tracing::error!(%origin, index, %error, "an entry that was to be sent is lost");
-                index
-            }) }).collect();
+        let found: Result<Vec<EntryFrame>, u64> = entries
+            .into_iter()
+            .map(|entry| {
+                let index = entry.index;
+                find(&node, origin, entry).map_err(|error| {
+                    tracing::error!(%origin, index, %error, "an entry that was to be sent is lost");
+                    index
+                })
+            })
+            .collect();
         let ready = match found {
             Ok(entries) => Some(Ready { conn, entries, note }),
             Err(index) => {

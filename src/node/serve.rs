@@ -19,7 +19,15 @@ use crate::wire::EnclosureAbsent;
 const PART_BYTES: usize = 256 << 10;
 
 /// Answers FETCH. Without an answer the peer learns that there is none.
-pub(super) fn fetch(node: &Arc<Node>, core: &Core, peer: NodeName, origin: Origin, from: u64, to: u64, reply: FetchReply) {
+pub(super) fn fetch(
+    node: &Arc<Node>,
+    core: &Core,
+    peer: NodeName,
+    origin: Origin,
+    from: u64,
+    to: u64,
+    reply: FetchReply,
+) {
     if origin.from != peer || origin.to != node.me {
         tracing::debug!(%peer, %origin, "a log was asked for that is not the peer's own");
         return;
@@ -31,10 +39,7 @@ pub(super) fn fetch(node: &Arc<Node>, core: &Core, peer: NodeName, origin: Origi
     }
     let node = node.clone();
     tokio::spawn(async move {
-        let read = tokio::task::spawn_blocking(move || {
-            node.index.caught_up_blocking(node.journal_end());
-            history::load(&node, origin, from, to, FETCH_ANSWER)
-        });
+        let read = tokio::task::spawn_blocking(move || history::load(&node, origin, from, to, FETCH_ANSWER));
         match read.await {
             Ok(entries) if !entries.is_empty() => reply.send(entries, note).await,
             Ok(_) | Err(_) => tracing::warn!(%origin, from, "entries that the peer asked for cannot be read"),
@@ -122,7 +127,13 @@ async fn send(mut reader: EnclosureReader, entry: EntryId, mut offset: u64, repl
         let read = tokio::task::spawn_blocking(move || {
             let mut part = vec![0; PART_BYTES];
             let count = reader.read_at(&mut part, offset);
-            (reader, count.map(|count| { part.truncate(count); part }))
+            (
+                reader,
+                count.map(|count| {
+                    part.truncate(count);
+                    part
+                }),
+            )
         });
         let Ok((back, part)) = read.await else { return };
         reader = back;

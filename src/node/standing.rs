@@ -54,7 +54,9 @@ impl Layer {
             Self::Udp => "see that the peer's node runs and that both firewalls let its UDP port through, both ways",
             Self::Quic => "see that the port is the peer's verbale port and that no middlebox changes UDP packets",
             Self::Tls => "compare versions and the `pq` setting with the peer's administrator",
-            Self::Identity => "compare fingerprints with the peer by telephone; the peer must also have added this node",
+            Self::Identity => {
+                "compare fingerprints with the peer by telephone; the peer must also have added this node"
+            }
             Self::Clock => "set this machine's clock by a time server, and ask the peer to look at theirs",
             Self::Policy => "ask the peer's administrator by telephone whether this node is suspended there",
             Self::Version => "one of the two nodes must be brought up to date",
@@ -85,8 +87,6 @@ pub struct PeerStanding {
     pub obstacle: Option<Obstacle>,
     /// The peer seems to run twice.
     pub second_instance: bool,
-    /// The own log or the peer's waits for people.
-    pub frozen: [bool; 2],
     /// What the peer said was not possible now, and when.
     pub not_now: Option<(Millis, NotNowReason)>,
     /// The newest fault in words, and when.
@@ -100,18 +100,14 @@ pub struct PeerStanding {
 pub struct Standing {
     /// What the journal says of the disk; `None`: nothing since the start.
     pub disk: Option<Condition>,
-    /// Which peer showed that somebody else speaks under this node's keys.
-    pub fenced_by: Option<NodeName>,
     /// Per peer.
     pub peers: BTreeMap<NodeName, PeerStanding>,
     /// Peers whose introduction was left out, with the reason.
     pub left_out: Vec<String>,
     /// Bodies that cannot be opened any more, since the start.
     pub bodies_lost: u64,
-    /// Connections refused since the start.
-    pub refused: u64,
-    /// Why the index is being rebuilt, while it is.
-    pub rebuilding: Option<String>,
+    /// Damage in the journal that was found at the start, in words.
+    pub damages: Vec<String>,
 }
 
 impl Standing {
@@ -137,9 +133,7 @@ impl Standing {
                 let peer = self.peer(*peer);
                 (peer.up, peer.since) = (false, now);
             }
-            Notice::Fenced { peer } => self.fenced_by = Some(*peer),
             Notice::SecondInstance { peer } => self.peer(*peer).second_instance = true,
-            Notice::Frozen { peer, own_log } => self.peer(*peer).frozen[usize::from(!*own_log)] = true,
             Notice::NotNow { peer, reason } => {
                 self.peer(*peer).not_now = Some((now, *reason));
                 if let Some(layer) = layer_of(*reason) {
@@ -151,8 +145,18 @@ impl Standing {
                 let side = if *found_here { "in what came from it" } else { "in what this node sent" };
                 self.peer(*peer).fault = Some((now, format!("{code:?} {side}, at entry {index}")));
             }
-            Notice::VolumeOpened { origin } => self.peer(origin.to).frozen[0] = false,
-            Notice::Behind { .. }
+            Notice::OwnDamage { origin } => {
+                let what =
+                    format!("what this node has written into {origin} cannot be read any more; that log stands still");
+                if !self.damages.contains(&what) {
+                    self.damages.push(what);
+                }
+            }
+            // The core's own report tells of these.
+            Notice::Fenced { .. }
+            | Notice::Frozen { .. }
+            | Notice::VolumeOpened { .. }
+            | Notice::Behind { .. }
             | Notice::RefusedByPeer { .. }
             | Notice::RefusedHere { .. }
             | Notice::HeldByPeer { .. } => {}
@@ -196,6 +200,7 @@ pub fn log(notice: &Notice) {
         Notice::Frozen { peer, own_log } => {
             tracing::warn!(%peer, own_log, "two histories; the usual cause is a restored backup; people must agree");
         }
+        Notice::OwnDamage { origin } => tracing::error!(%origin, "own damage: the journal cannot give back this log"),
         Notice::VolumeOpened { origin } => tracing::info!(%origin, "a new volume was opened"),
         Notice::Behind { origin } => tracing::warn!(%origin, "the peer holds more than this node remembers; fetching"),
         Notice::NotNow { peer, reason } => tracing::info!(%peer, reason = words(*reason), "the peer says: not now"),

@@ -13,12 +13,15 @@ use tokio::sync::oneshot;
 
 use super::enclosures::Enclosures;
 use super::env::NodeEnv;
+use super::links;
 use super::links::Links;
 use super::order::{Node, Order};
+use super::run::RunError;
 use super::snapshot::Snapshots;
-use super::{RunError, links};
 use crate::exchange::{Act, Answer, Core, Group, Input, Record, Token};
-use crate::journal::{AppendError, Condition, Durable, Journal, MAX_FRAME_BYTES, RECORD_OVERHEAD_BYTES, Urgency};
+use crate::journal::{
+    AppendError, Condition, Durable, Journal, MAX_FRAME_BYTES, RECORD_OVERHEAD_BYTES, Sentinel, Urgency,
+};
 use crate::name::Millis;
 
 /// Inputs of one source that are taken in one turn: enough for a full batch of every waiting sender, few enough that an
@@ -54,32 +57,40 @@ pub(super) struct Turn {
     callers: HashMap<Token, oneshot::Sender<Answer>>,
     next_token: u64,
     written: Option<Written>,
+    /// The sentinel is due once the first group of this run, which tells of the doubt, is durable.
+    sentinel: Option<[u8; 16]>,
     stopping: bool,
 }
 
+/// What the loop is made of.
+pub(super) struct Parts {
+    pub(super) node: Arc<Node>,
+    pub(super) core: Core,
+    pub(super) env: NodeEnv,
+    pub(super) journal: Journal,
+    pub(super) links: Links,
+    pub(super) snapshots: Snapshots,
+    pub(super) orders: UnboundedReceiver<Order>,
+    /// The journal's id, where the sentinel is to be written.
+    pub(super) sentinel: Option<[u8; 16]>,
+}
+
 impl Turn {
-    pub(super) fn new(
-        node: Arc<Node>,
-        core: Core,
-        env: NodeEnv,
-        journal: Journal,
-        links: Links,
-        enclosures: Enclosures,
-        snapshots: Snapshots,
-        orders: UnboundedReceiver<Order>,
-    ) -> Self {
+    pub(super) fn new(parts: Parts) -> Self {
+        let Parts { node, core, env, journal, links, snapshots, orders, sentinel } = parts;
         Self {
             node,
             core,
             env,
             links,
-            enclosures,
+            enclosures: Enclosures::default(),
             journal,
             snapshots,
             orders,
             callers: HashMap::new(),
             next_token: 0,
             written: None,
+            sentinel,
             stopping: false,
         }
     }
@@ -132,7 +143,11 @@ impl Turn {
         while let Some(action) = self.core.poll_action(now, &mut self.env) {
             self.perform(now, action)?;
         }
-        self.snapshots.consider(&self.core, &self.node, self.journal.tail().next_record);
+        if self.written.is_none() {
+            self.links.idle();
+        }
+        self.links.look_around(&self.core, now);
+        self.snapshots.consider(&self.core, &self.node, self.node.journal_end());
         Ok(())
     }
 
@@ -153,6 +168,17 @@ impl Turn {
             Order::Durable(group) => self.durable(group),
             Order::Journal(condition) => return self.disk(condition),
             Order::Reload(settings) => self.reload(settings),
+            Order::Probe(conn, caller) => self.links.probe(conn, Some(caller), &self.node),
+            Order::ProbeOver(nonce) => {
+                if let Some(input) = self.links.probe_over(nonce) {
+                    self.feed(input);
+                }
+            }
+            Order::Resolved(resolved) => self.links.resolved(resolved, &self.node),
+            Order::FilesEnded(peer) => {
+                self.enclosures.ended(peer);
+                self.enclosures.look(&self.core, &self.links, &self.node);
+            }
             Order::Stop => self.stopping = true,
         }
         Ok(())
@@ -195,6 +221,7 @@ impl Turn {
         }
         self.append(last, expected, Some(number))?;
         self.written = Some(Written { number, first, records });
+        self.links.group_written();
         Ok(())
     }
 
@@ -216,8 +243,14 @@ impl Turn {
         let Some(written) = self.written.take_if(|written| written.number == group) else { return };
         self.remember_records(&written);
         self.snapshots.written(written.records.len());
+        let end = written.first + written.records.len() as u64;
+        self.node.durable.send_replace(end);
+        self.node.index.durable(end);
+        self.links.group_durable();
         self.feed(Input::Durable { group });
-        self.links.journal_grew(self.journal.tail().next_record);
+        if let Some(journal_id) = self.sentinel.take() {
+            write_sentinel(&self.node, journal_id);
+        }
     }
 
     /// What the shell itself needs to know of durable records.
@@ -250,7 +283,6 @@ impl Turn {
 
     fn reload(&mut self, settings: Arc<crate::settings::Settings>) {
         self.node.replace_settings(settings.clone());
-        self.links.reload(&settings);
         self.feed(Input::Settings(settings.exchange.clone()));
         tracing::info!("the configuration was read again");
     }
@@ -266,10 +298,19 @@ impl Turn {
             }
             self.drain()?;
         }
-        self.links.farewell(deadline).await;
-        self.snapshots.last(&self.core, &self.node, self.journal.tail().next_record).await;
+        self.links.farewell().await;
+        self.snapshots.last(&self.core, &self.node, self.node.journal_end()).await;
         Ok(())
     }
+}
+
+fn write_sentinel(node: &Node, journal_id: [u8; 16]) {
+    let folder = node.folder.clone();
+    tokio::task::spawn_blocking(move || {
+        if let Err(error) = Sentinel::write(&folder, &journal_id) {
+            tracing::error!(%error, "the sentinel cannot be written; the next start will be in doubt");
+        }
+    });
 }
 
 /// Cuts a group into parts that fit one frame each. The core keeps its groups below that; this is the belt beside it.

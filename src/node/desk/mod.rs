@@ -3,8 +3,8 @@
 
 mod acknowledge;
 mod log;
-mod peers;
-mod ping;
+pub(super) mod peers;
+pub(super) mod ping;
 mod send;
 mod show;
 mod uploads;
@@ -15,12 +15,13 @@ use bytes::Bytes;
 
 use super::officers::Officers;
 use super::order::{Node, Stopped};
-use super::{history, status};
+use super::status;
 use crate::api::{Backend, Caller, Failure, Reply, Request, code};
 use crate::exchange::{Answer, Command, Denied};
 use crate::name::{EntryId, NodeName};
 
 use show::Subjects;
+pub(super) use show::{DEFAULT_ROWS as MAX_LISTED, kind_word};
 use uploads::{Incoming, Uploads};
 
 /// The daemon as the local interface sees it.
@@ -74,13 +75,7 @@ impl Backend for Front {
         self.0.uploads.begin(&self.0.node, name, media_type, limit).await
     }
 
-    async fn enclosure(
-        &self,
-        _: Caller,
-        message: EntryId,
-        ordinal: u32,
-        offset: u64,
-    ) -> Result<Bytes, Failure> {
+    async fn enclosure(&self, _: Caller, message: EntryId, ordinal: u32, offset: u64) -> Result<Bytes, Failure> {
         let node = self.0.node.clone();
         blocking("reading an enclosure", move || uploads::read(&node, message, ordinal, offset)).await?
     }
@@ -121,7 +116,12 @@ async fn blocking<T: Send + 'static>(doing: &str, work: impl FnOnce() -> T + Sen
 }
 
 fn stopping(_: Stopped) -> Failure {
-    Failure::new(code::BUSY, "carrying out the command", "the node is stopping", "start it again and repeat the command")
+    Failure::new(
+        code::BUSY,
+        "carrying out the command",
+        "the node is stopping",
+        "start it again and repeat the command",
+    )
 }
 
 /// What the core denies, in the words of the interface.
@@ -150,8 +150,4 @@ fn unknown_peer(doing: &str, peer: NodeName) -> Failure {
 fn damaged(doing: &str, error: &dyn std::error::Error) -> Failure {
     let todo = "run `verbale log verify`; if only the index is damaged, `verbale log rebuild` mends it";
     Failure::new(code::INTERNAL, doing, error.to_string(), todo)
-}
-
-fn lost(doing: &str, error: &history::HistoryError) -> Failure {
-    damaged(doing, error)
 }

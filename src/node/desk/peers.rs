@@ -24,7 +24,8 @@ pub const MAX_CEREMONY_CHARS: usize = 500;
 impl Inner {
     pub(super) async fn peer_add(&self, caller: Caller, add: PeerAdd) -> Result<Reply, Failure> {
         let introduction = compare(&add)?;
-        let conflict = |why: String| Failure::new("peer-conflict", ADDING, why, "ask the peer by telephone what changed");
+        let conflict =
+            |why: String| Failure::new("peer-conflict", ADDING, why, "ask the peer by telephone what changed");
         let introduction = Arc::new(introduction);
         let mut trial = (*self.node.anchors.load()).clone();
         trial.add(introduction.clone(), PeerStatus::Active).map_err(|error| conflict(error.to_string()))?;
@@ -96,7 +97,8 @@ fn compare(add: &PeerAdd) -> Result<Introduction, Failure> {
         bad(error.to_string(), "have the groups of digits read again, over another channel than the file came by")
     })?;
     introduction.fingerprint().compare(&read).map_err(|mismatch| {
-        let todo = "do not accept this file. Call the other State over a number that you know already, and compare again";
+        let todo =
+            "do not accept this file. Call the other State over a number that you know already, and compare again";
         Failure::new(code::WRONG_FINGERPRINT, ADDING, mismatch.to_string(), todo)
     })?;
     Ok(introduction)
@@ -180,7 +182,9 @@ fn why(now: Millis, report: &PeerReport, standing: &PeerStanding) -> String {
     }
     match report.connection {
         ConnectionState::Up => String::new(),
-        ConnectionState::CatchingUp => "the two copies of the logs are being brought together; it ends by itself".into(),
+        ConnectionState::CatchingUp => {
+            "the two copies of the logs are being brought together; it ends by itself".into()
+        }
         ConnectionState::Restricted => {
             "a certificate or a revocation list has expired; messages wait until it is renewed".to_owned()
         }

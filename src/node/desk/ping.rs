@@ -92,7 +92,7 @@ impl Inner {
         };
         let Some(conn) = report.conn else { return Ok(Err(self.obstacle(peer, Some(&report)))) };
         let probe = self.node.probe(conn).map_err(super::stopping)?;
-        let Ok(Ok(Some(heard))) = timeout_at(deadline, probe).await else {
+        let Ok(Ok(heard)) = timeout_at(deadline, probe).await else {
             let why = format!("the connection with {peer} stands, but a probe was not answered in time");
             return Ok(Err(Stopped::at(Layer::Quic, why)));
         };
@@ -146,9 +146,7 @@ impl Inner {
         };
         Ok(match answer {
             Answer::Delivered { .. } => Ok(started.elapsed()),
-            Answer::Denied(Denied::DiskFull) => {
-                Err(Stopped::at(Layer::Disk, "this node's disk is full".to_owned()))
-            }
+            Answer::Denied(Denied::DiskFull) => Err(Stopped::at(Layer::Disk, "this node's disk is full".to_owned())),
             Answer::Denied(denied) => Err(Stopped::at(Layer::Policy, denied.to_string())),
             Answer::Done | Answer::Queued { .. } | Answer::Ended { .. } => {
                 let report = self.node.ask(move |core| core.report(peer)).await.map_err(super::stopping)?;

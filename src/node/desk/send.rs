@@ -35,7 +35,8 @@ impl Inner {
         self.check_sizes(&send)?;
         let officer = self.officer(caller).await?;
         if send.confirmed_by_flag {
-            let text = format!("{} sent at {}, {} without typing the code again", first(&send), send.precedence, send.tlp);
+            let text =
+                format!("{} sent at {}, {} without typing the code again", first(&send), send.precedence, send.tlp);
             let (subject, peer) = ("confirmed-by-flag".to_owned(), None);
             self.node.command_and_go_on(Command::Note { subject, peer, text, officer });
         }
@@ -152,9 +153,10 @@ impl Inner {
 
     /// Waits until the index tells that the peer holds all files, or that a person there has acknowledged.
     async fn wait_for(&self, id: EntryId, wait: WaitFor) -> Result<MessageState, Failure> {
-        let mut news = self.node.index.news();
+        let mut news = self.node.journal_news();
         loop {
-            news.borrow_and_update();
+            let durable = *news.borrow_and_update();
+            self.node.index.caught_up(durable).await;
             let message = self.find(DOING, id).await?;
             if let Some(message) = message
                 && let Some(state) = reached(&message, wait)
@@ -239,11 +241,7 @@ fn check(send: &Send) -> Result<(), Failure> {
 
 fn body_of(send: &Send) -> Body {
     Body {
-        texts: vec![Text {
-            language: send.language.clone(),
-            subject: send.subject.clone(),
-            text: send.text.clone(),
-        }],
+        texts: vec![Text { language: send.language.clone(), subject: send.subject.clone(), text: send.text.clone() }],
         marking: send.marking.clone(),
         own_reference: send.own_reference.clone(),
         reply_expected: send.reply_expected,

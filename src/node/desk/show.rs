@@ -20,10 +20,10 @@ use super::super::order::Node;
 pub const MAX_SUBJECTS: usize = 4_096;
 
 /// Rows of a list where the command does not say.
-pub const DEFAULT_ROWS: u32 = 1_000;
+pub(in crate::node) const DEFAULT_ROWS: u32 = 1_000;
 
 /// Rows of a list at most: what a reader of JSON can be asked to hold.
-pub const MAX_ROWS: u32 = 100_000;
+pub(super) const MAX_ROWS: u32 = 100_000;
 
 /// Subjects by the record that holds the body.
 #[derive(Default)]
@@ -107,7 +107,7 @@ pub(super) fn state(message: &Message) -> MessageState {
 }
 
 /// The word of a kind, known or not.
-pub(super) fn kind_word(number: u32) -> String {
+pub(in crate::node) fn kind_word(number: u32) -> String {
     Kind::from_number(number).map_or_else(|| format!("kind {number}"), |kind| kind.to_string())
 }
 
@@ -190,7 +190,7 @@ fn view(node: &Node, message: &Message) -> MessageView {
         Err(error) => (Body::default(), format!("damaged: {error}")),
     };
     let subject = body.texts.first().map(|text| text.subject.clone()).unwrap_or_default();
-    let origin = message.place.map(|place| place.log.origin(node.me).to_string());
+    let origin = message.place.map(|place| super::super::index::origin(node.me, &place.log).to_string());
     let receipt_time = message.receipt.and_then(|receipt| receipt.time_seconds);
     MessageView {
         row: row(message, subject),

@@ -59,7 +59,12 @@ impl Uploads {
     ) -> Result<Incoming, Failure> {
         if self.waiting().len() >= MAX_UPLOADS {
             let why = format!("{MAX_UPLOADS} files wait for their message already");
-            return Err(Failure::new(code::BUSY, DOING, why, "send the messages that they belong to, or restart the node"));
+            return Err(Failure::new(
+                code::BUSY,
+                DOING,
+                why,
+                "send the messages that they belong to, or restart the node",
+            ));
         }
         let mut random = [0; 16];
         aws_lc_rs::rand::fill(&mut random)
@@ -77,7 +82,12 @@ impl Uploads {
     /// message never touches another. Files that are there already (a repeated command) stay.
     ///
     /// Runs on a thread that may wait for the disk.
-    pub(super) fn give(&self, node: &Node, message: EntryId, tokens: &[EnclosureToken]) -> Result<Vec<Enclosure>, Failure> {
+    pub(super) fn give(
+        &self,
+        node: &Node,
+        message: EntryId,
+        tokens: &[EnclosureToken],
+    ) -> Result<Vec<Enclosure>, Failure> {
         let mut files = Vec::with_capacity(tokens.len());
         for (ordinal, token) in (0..).zip(tokens) {
             let waiting = self.waiting().get(&token.token).cloned();
@@ -93,12 +103,15 @@ impl Uploads {
     }
 
     fn copy(&self, node: &Node, waiting: &Waiting, message: EntryId, ordinal: u32) -> Result<(), Failure> {
-        let from = self.store.slot_of(&waiting.upload, 0).ok_or_else(|| {
-            Failure::new(code::INTERNAL, DOING, "the uploaded file is gone", "upload it again")
-        })?;
+        let from = self
+            .store
+            .slot_of(&waiting.upload, 0)
+            .ok_or_else(|| Failure::new(code::INTERNAL, DOING, "the uploaded file is gone", "upload it again"))?;
         let slot = |error: crate::journal::SlotError| Failure::new(code::DISK_FULL, DOING, error.to_string(), "");
-        let mut reader =
-            self.store.read(&waiting.upload, 0, &node.vault.key(from).map_err(slot)?).map_err(|error| failed(&error))?;
+        let mut reader = self
+            .store
+            .read(&waiting.upload, 0, &node.vault.key(from).map_err(slot)?)
+            .map_err(|error| failed(&error))?;
         let key = node.vault.take_key().map_err(slot)?;
         let mut writer =
             node.enclosures.create(&message, ordinal, &key, waiting.file.size).map_err(|error| failed(&error))?;
