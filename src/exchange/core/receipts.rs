@@ -1,5 +1,7 @@
 //! What comes back on a push: receipts and faults.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 
 use super::Core;
@@ -9,15 +11,16 @@ use super::session::{Held, Step};
 use crate::exchange::env::Env;
 use crate::exchange::io::{Answer, ConnId, Effect, Notice};
 use crate::exchange::record::{Act, Place};
-use crate::name::{Kind, Millis, NodeName, Origin};
+use crate::name::{EntryId, Kind, Millis, NodeName, Origin};
 use crate::note::Checkpoint;
 use crate::wire::{FaultCode, Target};
 
 /// Faults and SHOWS in a row after which this node waits before it tries again.
 const SETBACKS: u32 = 8;
 
-/// How long it waits then.
-const SETBACK_PAUSE: std::time::Duration = std::time::Duration::from_secs(60);
+/// How long it waits then; twice as long each time until a receipt comes, up to an hour.
+const SETBACK_PAUSE: Duration = Duration::from_secs(60);
+const SETBACK_PAUSE_MAX: Duration = Duration::from_secs(3_600);
 
 impl Core {
     #[allow(clippy::too_many_arguments, reason = "the fields of the frame and where it came from")]
@@ -49,7 +52,9 @@ impl Core {
         };
         let held = Held { volume: origin.volume, size, root };
         self.measure(now, name, size);
-        self.session(name).setbacks = 0;
+        let session = self.session(name);
+        session.full_receipted |= receipt.full;
+        (session.setbacks, session.pauses, session.peer_faults) = (0, 0, 0);
         self.take_receipt(now, name, held, lines.to_vec(), receipt.time);
         self.receipt_moves_on(now, env, name, held);
     }
@@ -98,6 +103,19 @@ impl Core {
         self.touch(name);
     }
 
+    /// Callers whose entry turned out to stand in the holder's chain already are answered; the outbox has the rest.
+    pub(super) fn settle_waits(&mut self, name: NodeName) {
+        let Some(own) = self.peer(name).map(|peer| &peer.own) else { return };
+        let open = |id: &EntryId| own.unreceipted.iter().flat_map(|(_, item)| item).any(|item| item.header.id == *id);
+        let settled = |id: &&EntryId| own.recent.get(id).is_some() && !own.waiting.contains_key(id) && !open(id);
+        let ids: Vec<EntryId> = self.waits.keys().filter(settled).copied().collect();
+        for id in ids {
+            for token in self.waits.remove(&id).unwrap_or_default() {
+                self.release(Effect::Answer { token, answer: Answer::Queued { id } });
+            }
+        }
+    }
+
     /// The link's speed as seen by this receipt.
     fn measure(&mut self, now: Millis, name: NodeName, size: u64) {
         let session = self.session(name);
@@ -136,7 +154,7 @@ impl Core {
             return;
         }
         self.notice(Notice::Fault { peer: name, found_here: false, code, index });
-        self.session(name).outstanding.clear();
+        self.session(name).drop_outstanding();
         self.setback(now, name);
         match code {
             FaultCode::CommitmentMismatch => {
@@ -146,6 +164,7 @@ impl Core {
             }
             FaultCode::BadRoot | FaultCode::Poison | FaultCode::Size => self.leave_volume(name),
             FaultCode::Contradiction => self.judge_contradiction(now, env, name, proof),
+            FaultCode::Gap if !self.session(name).unavailable.is_empty() => self.leave_volume(name),
             FaultCode::Gap | FaultCode::BadSignature | FaultCode::WrongOrigin | FaultCode::Unknown => {
                 self.resume_from_held(name);
             }
@@ -186,7 +205,9 @@ impl Core {
         session.setbacks += 1;
         if session.setbacks >= SETBACKS {
             session.setbacks = 0;
-            session.not_now_until = Some(now.after(SETBACK_PAUSE));
+            let pause = SETBACK_PAUSE.saturating_mul(1 << session.pauses.min(6)).min(SETBACK_PAUSE_MAX);
+            session.pauses += 1;
+            session.not_now_until = Some(now.after(pause));
         }
     }
 
@@ -206,7 +227,7 @@ impl Core {
             .values()
             .any(|item| item.header.known_kind() == Some(Kind::Void) && item.header.target == Some(target));
         let session = self.session(name);
-        session.outstanding.clear();
+        session.drop_outstanding();
         self.resume_from_held(name);
         if queued || self.peer(name).is_some_and(|peer| peer.own.voided.contains(&index)) {
             return;

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Frozen, Recent, hash_of, keys_of};
-use crate::exchange::record::{Doubt, Stowed};
+use super::{Frozen, RECENT_IDS, Recent, hash_of, keys_of};
+use crate::exchange::record::{Doubt, Drop, Stowed};
 use crate::merkle::CompactRange;
 use crate::name::{EntryId, Hash, Kind, NodeName, Origin, Precedence, Volume};
 use crate::note::PublicKeys;
@@ -156,6 +156,11 @@ pub struct Author {
     pub fetching: BTreeMap<Volume, Fetching>,
     /// Receipted items that the holder's chain lacks, to be read again (at this record) and queued again.
     pub lost: BTreeMap<EntryId, u64>,
+    /// Entries of volumes that were left, until the next receipt: the holder may have taken them after all. Id, place,
+    /// record.
+    pub left: Vec<(EntryId, Volume, u64, u64)>,
+    /// Ids that left the queue unsent, so that a repeated command gets the same answer.
+    pub dropped: Recent<Drop>,
 }
 
 impl Author {
@@ -203,15 +208,23 @@ impl Author {
     pub(super) fn queue(&mut self, item: Item) {
         let id = item.header.id;
         self.lost.remove(&id);
-        if self.waiting.contains_key(&id) || self.recent.get(&id).is_some() {
-            return;
+        if !self.waiting.contains_key(&id) && self.recent.get(&id).is_none() {
+            self.enqueue(item);
         }
+    }
+
+    fn enqueue(&mut self, item: Item) {
         let key = QueueKey::of(&item);
-        self.waiting.insert(id, key);
+        self.waiting.insert(item.header.id, key);
         self.queue.insert(key, item);
     }
 
-    pub(super) fn unqueue(&mut self, id: &EntryId) {
+    pub(super) fn drop(&mut self, id: &EntryId, why: Drop) {
+        self.unqueue(id);
+        self.dropped.insert(*id, why);
+    }
+
+    fn unqueue(&mut self, id: &EntryId) {
         if let Some(key) = self.waiting.remove(id) {
             self.queue.remove(&key);
         }
@@ -220,13 +233,10 @@ impl Author {
     pub(super) fn open(&mut self, number: u64, volume: Volume, leaf: &Leaf, body: &bytes::Bytes) {
         let Ok(body) = VolumeBody::decode(body.clone()) else { return };
         self.highest = self.highest.max(volume.number);
-        let before = body.before;
         let mut opened = OwnVolume::new(number, body);
         opened.range.push(hash_of(leaf));
         self.volumes.insert(volume, opened);
-        self.requeue_beyond(before);
-        self.current = Some(volume);
-        self.unreceipted.clear();
+        self.settle_on(volume, None);
         self.unreceipted.push_back((0, None));
         self.voided.clear();
         self.fetching.clear();
@@ -234,27 +244,44 @@ impl Author {
         self.reopen = None;
     }
 
-    /// Entries beyond what the new volume names are dead: their items queue again under their ids.
-    fn requeue_beyond(&mut self, before: Option<HeadRef>) {
-        let before = before.map(|before| (before.origin.volume, before.size));
-        let old = self.current;
-        let alive = |volume: Volume, index: u64| match before {
-            None => false,
-            Some((kept, size)) => (volume == kept && index < size) || volume.number < kept.number,
+    /// Makes `volume` the open one. Entries outside the chain that it stands on are dead: their items queue again under
+    /// their ids. Entries of volumes that were left, and that the chain contains after all, leave the queue.
+    fn settle_on(&mut self, volume: Volume, replaced: Option<&BTreeSet<EntryId>>) {
+        let old = self.current.replace(volume);
+        let chain: BTreeMap<Volume, u64> = self.chain().into_iter().collect();
+        let alive = |id: &EntryId, at: Volume, index: u64| match replaced {
+            Some(found) if at == volume => found.contains(id),
+            _ => chain.get(&at).is_some_and(|size| index < *size),
         };
         let entries: Vec<(u64, Option<Item>)> = self.unreceipted.drain(..).collect();
-        let gone = self.recent.extract(|(volume, index, _)| alive(*volume, *index));
         for (index, item) in entries {
-            let Some(item) = item else { continue };
-            if old.is_some_and(|old| !alive(old, index)) && !is_void(&item) {
-                let key = QueueKey::of(&item);
-                self.waiting.insert(item.header.id, key);
-                self.queue.insert(key, item);
+            let (Some(item), Some(old)) = (item, old) else { continue };
+            if !alive(&item.header.id, old, index) && !is_void(&item) {
+                self.left.push((item.header.id, old, index, item.queued));
+                self.enqueue(item);
             }
         }
-        for (id, (_, _, queued)) in gone {
-            if !self.waiting.contains_key(&id) {
+        // `extract` borrows nothing of the ids, so the dead are judged by place first and by id afterwards.
+        let dead = self
+            .recent
+            .extract(|(at, index, _)| replaced.is_none() && chain.get(at).is_some_and(|size| *index < *size));
+        for (id, (at, index, queued)) in dead {
+            if alive(&id, at, index) {
+                self.recent.insert(id, (at, index, queued));
+            } else if !self.waiting.contains_key(&id) {
+                self.left.push((id, at, index, queued));
                 self.lost.insert(id, queued);
+            }
+        }
+        let left = std::mem::take(&mut self.left);
+        let oldest = left.len().saturating_sub(RECENT_IDS);
+        for (id, at, index, queued) in left.into_iter().skip(oldest) {
+            if alive(&id, at, index) {
+                self.unqueue(&id);
+                self.lost.remove(&id);
+                self.recent.insert(id, (at, index, queued));
+            } else {
+                self.left.push((id, at, index, queued));
             }
         }
     }
@@ -270,10 +297,10 @@ impl Author {
             return;
         };
         let waiting = self.waiting.remove(&header.id).and_then(|key| self.queue.remove(&key));
-        if header.known_kind() == Some(Kind::Void) {
-            if let Some(target) = header.target.filter(|target| target.volume == volume.number) {
-                self.voided.insert(target.index);
-            }
+        if header.known_kind() == Some(Kind::Void)
+            && let Some(target) = header.target.filter(|target| target.volume == volume.number)
+        {
+            self.voided.insert(target.index);
         }
         self.recent.insert(header.id, (volume, index, queued));
         let item = waiting.unwrap_or_else(|| Item {
@@ -310,6 +337,7 @@ impl Author {
                 self.unreceipted.pop_front();
             }
             self.voided = self.voided.split_off(&size);
+            self.left.clear();
             if self.frozen.as_ref().is_some_and(|frozen| frozen.reason == reason && frozen.agreed) {
                 self.frozen = None;
             }
@@ -333,10 +361,10 @@ impl Author {
         if let Ok(header) = leaf.header() {
             if index > 0 {
                 fetching.found.push((header.id, index, number));
-            } else if let Stowed::Clear { body, .. } = payload {
-                if let Ok(body) = VolumeBody::decode(body.clone()) {
-                    fetching.opening = Some((keys_of(&body.keys), body.before, body.reason, number));
-                }
+            } else if let Stowed::Clear { body, .. } = payload
+                && let Ok(body) = VolumeBody::decode(body.clone())
+            {
+                fetching.opening = Some((keys_of(&body.keys), body.before, body.reason, number));
             }
         }
     }
@@ -363,34 +391,16 @@ impl Author {
             opened,
         };
         self.volumes.insert(volume, own);
-        if self.current == Some(volume) && fetching.first == 0 {
-            // The holder's branch replaces the own one: what is not in it queues again.
+        if self.current.is_none_or(|current| current <= volume) {
             let found: BTreeSet<EntryId> = fetching.found.iter().map(|(id, _, _)| *id).collect();
-            let entries: Vec<(u64, Option<Item>)> = self.unreceipted.drain(..).collect();
-            for item in entries.into_iter().filter_map(|(_, item)| item).filter(|item| !is_void(item)) {
-                if !found.contains(&item.header.id) {
-                    let key = QueueKey::of(&item);
-                    self.waiting.insert(item.header.id, key);
-                    self.queue.insert(key, item);
-                }
-            }
-            let gone = self.recent.extract(|(known, _, _)| *known != volume);
-            for (id, (_, _, queued)) in gone {
-                if !found.contains(&id) && !self.waiting.contains_key(&id) {
-                    self.lost.insert(id, queued);
-                }
-            }
+            let replaced = (fetching.first == 0).then_some(&found);
+            self.settle_on(volume, replaced);
         }
         for (id, index, number) in fetching.found {
             self.unqueue(&id);
             self.lost.remove(&id);
             self.recent.insert(id, (volume, index, number));
         }
-        if self.current.is_none_or(|current| current < volume) {
-            self.current = Some(volume);
-            self.unreceipted.clear();
-        }
-        self.unreceipted.retain(|(index, _)| *index >= size);
         self.reopen = self.reopen.or(Some(VolumeReason::Restored));
     }
 }
@@ -407,11 +417,21 @@ fn is_void(item: &Item) -> bool {
     item.header.known_kind() == Some(Kind::Void)
 }
 
-/// A line once stored never changes; lines may be added.
+/// A line once stored never changes; lines of other keys may be added.
 pub(super) fn add_lines(known: &mut Vec<String>, lines: &[String]) {
     for line in lines {
-        if !known.contains(line) && known.len() < crate::wire::MAX_LINES {
+        let same_key = |other: &String| key_of(other) == key_of(line);
+        if !known.iter().any(same_key) && known.len() < crate::wire::MAX_LINES {
             known.push(line.clone());
         }
     }
+}
+
+/// What names the key of a line: everything up to the first five letters of its base64, which hold the key id's first
+/// thirty bits, and the length, which tells the algorithms apart.
+fn key_of(line: &str) -> (&str, usize) {
+    let (name, signature) = line.rsplit_once(' ').unwrap_or((line, ""));
+    let id = signature.get(..5).unwrap_or(signature);
+    let end = name.len() + 1 + id.len();
+    (line.get(..end).unwrap_or(line), line.len())
 }
