@@ -212,6 +212,16 @@ mod tests {
         assert_eq!(parse_paper(&mixed.join("\n")).unwrap_err(), PaperError::Whole);
     }
 
+    #[test]
+    fn text_beyond_a_page_is_not_looked_at() {
+        let key = PrivateKey::generate(PrivateAlgorithm::P256).unwrap();
+        let page = paper_text(xa(), &key).unwrap();
+        let padded = |length: usize| format!("{}{}", page.as_str(), "\n".repeat(length - page.len()));
+        assert!(parse_paper(&padded(MAX_TEXT_BYTES - 1)).is_ok());
+        assert!(parse_paper(&padded(MAX_TEXT_BYTES)).is_ok());
+        assert_eq!(parse_paper(&padded(MAX_TEXT_BYTES + 1)).unwrap_err(), PaperError::TooLong);
+    }
+
     proptest::proptest! {
         #[test]
         fn any_text_is_refused_without_panic(text in "(?s).{0,400}") {

@@ -150,6 +150,15 @@ fn two_peers_meet_with_both_certificates_shown_and_a_hybrid_key_exchange() {
 }
 
 #[test]
+fn quic_takes_both_configurations() {
+    let (a, b) = pair();
+    let client = client_config(&a.settings, node("XB")).unwrap();
+    let server = server_config(&b.settings).unwrap();
+    assert!(quinn::crypto::rustls::QuicClientConfig::try_from(client).is_ok());
+    assert!(quinn::crypto::rustls::QuicServerConfig::try_from(server).is_ok());
+}
+
+#[test]
 fn no_session_is_resumed() {
     let (a, b) = pair();
     let client = Arc::new(client_config(&a.settings, node("XB")).unwrap());

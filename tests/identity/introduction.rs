@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use rustls::pki_types::CertificateDer;
 use verbale::identity::{
     CertificateError, IntroducedNode, Introduction, IntroductionDraft, IntroductionError, MAX_ADDRESSES, MAX_IN_FORCE,
-    MAX_INTRODUCTION_BYTES, PathError, PrivateAlgorithm, PrivateKey, Role, SigningPublic,
+    MAX_INTRODUCTION_BYTES, MAX_NODES, PathError, PrivateAlgorithm, PrivateKey, Role, SigningPublic,
 };
 use verbale::name::Millis;
 
@@ -223,6 +223,13 @@ fn counts_have_a_least_and_a_greatest() {
     assert_eq!(count(addresses(0).unwrap_err()), 0);
     assert!(addresses(MAX_ADDRESSES - 1).is_ok() && addresses(MAX_ADDRESSES).is_ok());
     assert_eq!(count(addresses(MAX_ADDRESSES + 1).unwrap_err()), MAX_ADDRESSES + 1);
+    let names = ["XA", "XA.technical", "XA.diplomatic", "XA"];
+    let of_nodes = |number: usize| {
+        let nodes: Vec<_> = names[..number].iter().map(|name| xa.authority.node(name)).collect();
+        xa.authority.draft(&nodes.iter().collect::<Vec<_>>()).sign(&xa.authority.key)
+    };
+    assert!(of_nodes(MAX_NODES - 1).is_ok() && of_nodes(MAX_NODES).is_ok());
+    assert_eq!(count(of_nodes(MAX_NODES + 1).unwrap_err()), MAX_NODES + 1);
     let in_force = |number: usize| {
         xa.verdict(|draft| {
             let more: Vec<_> = (1..number).map(|_| xa.authority.node("XA")).collect();

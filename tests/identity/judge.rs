@@ -5,8 +5,9 @@ use std::sync::Arc;
 use rcgen::{CertificateParams, CertificateRevocationListParams, KeyIdMethod, RevokedCertParams, SerialNumber};
 use rustls::pki_types::CertificateDer;
 use verbale::identity::{
-    AnchorConflict, Anchors, CertificateError, IdentityRefusal, Introduction, IntroductionError, PathError, PeerStatus,
-    PrivateAlgorithm, PrivateKey, Restriction, Role, judge_peer, tls_certificate,
+    AnchorConflict, Anchors, CertificateError, IdentityRefusal, Introduction, IntroductionError, MAX_CRL_BYTES,
+    MAX_INTERMEDIATES, PathError, PeerStatus, PrivateAlgorithm, PrivateKey, Restriction, Role, judge_peer, parse_crl,
+    tls_certificate,
 };
 use verbale::name::Millis;
 
@@ -201,6 +202,39 @@ fn a_states_own_pki_with_intermediates_passes_up_to_the_roots_path_length() {
     assert_eq!(not_a_ca, Err(PathError::Profile { role: Role::Intermediate, error }.into()));
     let many: Vec<_> = std::iter::once(leaf).chain(std::iter::repeat_n(first, 6)).collect();
     assert_eq!(judge(&many), Err(PathError::TooManyIntermediates.into()));
+}
+
+#[test]
+fn the_most_intermediates_pass_and_one_more_does_not() {
+    let world = World::new();
+    let between = || {
+        let key = PrivateKey::generate(PrivateAlgorithm::P384).unwrap();
+        world.xb.issue(&ca_params("beside the path"), &key)
+    };
+    let judge = |number: usize| {
+        let chain: Vec<_> =
+            std::iter::once(world.leaf(&world.xb, |_| ())).chain((0..number).map(|_| between())).collect();
+        judge_peer(&chain, &world.anchors, NOW, None).map(|peer| peer.node)
+    };
+    assert_eq!(judge(MAX_INTERMEDIATES - 1), Ok(node("XB")));
+    assert_eq!(judge(MAX_INTERMEDIATES), Ok(node("XB")));
+    assert_eq!(judge(MAX_INTERMEDIATES + 1), Err(PathError::TooManyIntermediates.into()));
+}
+
+#[test]
+fn a_revocation_list_has_a_greatest_size() {
+    let authority = Authority::new("XB");
+    let list = |entries: u32| {
+        let serials: Vec<_> = (0..entries).map(|at| [&[0x40; 16][..], &at.to_be_bytes()].concat()).collect();
+        let serials: Vec<_> = serials.iter().map(Vec::as_slice).collect();
+        crl(&authority, &serials, Millis(NOW.0 + DAY))
+    };
+    let an_entry = (list(2000).len() - list(1000).len()) / 1000;
+    let fitting = u32::try_from((MAX_CRL_BYTES - 512) / an_entry).unwrap();
+    assert!(parse_crl(&list(fitting)).is_ok());
+    assert!(parse_crl(&list(fitting + 64)).unwrap_err().contains("larger"));
+    assert!(!parse_crl(&vec![0; MAX_CRL_BYTES]).unwrap_err().contains("larger"));
+    assert!(parse_crl(&vec![0; MAX_CRL_BYTES + 1]).unwrap_err().contains("larger"));
 }
 
 fn crl(authority: &Authority, revoked: &[&[u8]], until: Millis) -> Vec<u8> {

@@ -251,16 +251,11 @@ enum Plan {
 }
 
 fn plan(own: &Author, held: Option<Held>) -> Plan {
-    let mut chain = own.chain();
     if own.reopen.is_some() {
-        // The open volume will be left: only what has a receipt still counts of it.
-        if let Some((volume, size)) = chain.pop() {
-            let receipted = own.volumes.get(&volume).map_or(0, |own| own.receipted);
-            if receipted > 0 {
-                chain.push((volume, receipted.min(size)));
-            }
-        }
+        // The next volume stands on what the holder has, whatever that is; what it lacks queues again.
+        return Plan::Open;
     }
+    let chain = own.chain();
     let Some((last, _)) = chain.last().copied() else { return Plan::Open };
     let (at, from) = match held {
         None => (0, 0),
@@ -273,9 +268,6 @@ fn plan(own: &Author, held: Option<Held>) -> Plan {
         },
     };
     let (volume, to) = chain[at];
-    if own.reopen.is_some() {
-        return if volume == last && from >= to { Plan::Open } else { Plan::Refill { volume, from, to } };
-    }
     let in_memory = own.unreceipted.front().map_or(to, |(index, _)| *index);
     if volume == last && from >= in_memory { Plan::Push { from } } else { Plan::Refill { volume, from, to } }
 }

@@ -13,13 +13,13 @@ use crate::exchange::io::{Action, Effect, EntryRef, Notice};
 use crate::exchange::record::{Act, Drop, Place};
 use crate::name::{EntryId, Kind, Millis, NodeName, Pap, Precedence, Tlp, Volume};
 use crate::note::{Head, KeyAlgorithm, sign_log_line};
-use crate::wire::{Absent, HeadRef, Header, Leaf, Payload, SigningKey, VolumeBody, VolumeReason, commitment};
+use crate::wire::{
+    Absent, HeadRef, Header, Leaf, MAX_PUSH_BYTES, MAX_PUSH_ENTRIES, Payload, SigningKey, VolumeBody, VolumeReason,
+    commitment,
+};
 
 /// Heads on their way to one peer: with two, the next batch gathers while one is under way.
 const DEPTH: usize = 2;
-
-/// Entries of one batch: one signature and one sync for all of them, and the head of a batch is never far away.
-const BATCH: usize = 1_024;
 
 /// Within this time of an entry a head with every line of both algorithms follows.
 const FULL_WITHIN: Duration = Duration::from_secs(600);
@@ -163,7 +163,7 @@ impl Core {
         let limit = session.window.min(session.rate.unwrap_or(FIRST_RATE).saturating_mul(RATE_SECONDS));
         let Some(own) = self.peer(name).map(|peer| &peer.own) else { return false };
         let Some(volume) = own.current else { return false };
-        let mut used = own.unreceipted_bytes();
+        let (mut used, mut fresh) = (own.unreceipted_bytes(), 0);
         let (mut batch, mut expired): (Vec<Item>, Vec<EntryId>) = (Vec::new(), Vec::new());
         let mut more = false;
         for item in own.queue.values() {
@@ -175,15 +175,16 @@ impl Core {
             if deep && !is_void {
                 break;
             }
-            if batch.len() == BATCH {
+            let bytes = window_bytes(item);
+            if batch.len() == MAX_PUSH_ENTRIES || fresh > 0 && fresh + bytes > MAX_PUSH_BYTES {
                 more = true;
                 break;
             }
-            let bytes = window_bytes(item);
             if !is_void && used > 0 && used + bytes > limit {
                 break;
             }
             used += bytes;
+            fresh += bytes;
             batch.push(item.clone());
         }
         for id in expired {
@@ -209,16 +210,16 @@ impl Core {
     fn sign_and_push(&mut self, now: Millis, env: &mut dyn Env, name: NodeName) {
         let Some((volume, own)) = self.peer(name).and_then(|peer| peer.own.volume()) else { return };
         let size = own.size();
-        let has_head = own.head_at(size);
-        let is_full = has_head.is_some_and(|head| head.lines.len() >= 2);
-        let Some(session) = self.sessions.get(&name) else { return };
+        let lines = own.head_at(size).map(|head| head.lines.len());
+        let is_full = lines.is_some_and(|lines| lines >= 2);
+        let session = self.session(name);
         let new_entries = size > session.pushed;
-        let full_due = session.full_at.is_some_and(|at| at <= now) && !is_full;
+        let full_due = std::mem::take(&mut session.full_due) && !is_full;
         if !new_entries && !full_due {
             return;
         }
         let full = full_due || !session.full_signed;
-        if has_head.is_none() || full && !is_full {
+        if lines.is_none() || full && !is_full {
             self.sign_head(now, env, name, volume, full);
         }
         self.push(now, name, volume);

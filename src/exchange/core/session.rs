@@ -97,7 +97,9 @@ pub(super) struct Session {
     pub not_now_until: Option<Millis>,
     /// A head with every line of both algorithms was signed in this session and volume.
     pub full_signed: bool,
+    /// When another one is due for entries that none covers yet; then `full_due` says so.
     pub full_at: Option<Millis>,
+    pub full_due: bool,
     /// A new volume must be opened, whatever the fold says: the holder has more than the own next volume names.
     pub must_open: bool,
     /// Faults and SHOWS since the last receipt.
@@ -128,6 +130,8 @@ impl Session {
         self.outstanding.clear();
         self.not_now_until = None;
         self.full_signed = false;
+        self.full_at = None;
+        self.full_due = false;
         self.full_seen = false;
         self.must_open = false;
         self.setbacks = 0;

@@ -407,11 +407,21 @@ fn is_void(item: &Item) -> bool {
     item.header.known_kind() == Some(Kind::Void)
 }
 
-/// A line once stored never changes; lines may be added.
+/// A line once stored never changes; lines of other keys may be added.
 pub(super) fn add_lines(known: &mut Vec<String>, lines: &[String]) {
     for line in lines {
-        if !known.contains(line) && known.len() < crate::wire::MAX_LINES {
+        let same_key = |other: &String| key_of(other) == key_of(line);
+        if !known.iter().any(same_key) && known.len() < crate::wire::MAX_LINES {
             known.push(line.clone());
         }
     }
+}
+
+/// What names the key of a line: everything up to the first five letters of its base64, which hold the key id's first
+/// thirty bits, and the length, which tells the algorithms apart.
+fn key_of(line: &str) -> (&str, usize) {
+    let (name, signature) = line.rsplit_once(' ').unwrap_or((line, ""));
+    let id = signature.get(..5).unwrap_or(signature);
+    let end = name.len() + 1 + id.len();
+    (line.get(..end).unwrap_or(line), line.len())
 }
