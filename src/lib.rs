@@ -11,8 +11,8 @@
 //! * [`exchange`]: the core without I/O: what to append, sign, push, cosign, resend, refuse.
 //! * [`journal`]: the append-only files that are the truth; key slots; enclosures; snapshots.
 //! * [`store`]: sled: what is looked up, rebuilt from the journal at any time.
-//! * [`settings`]: the node's configuration.
 //! * [`identity`]: keys, certificates, introductions, and which root speaks for which State.
+//! * [`settings`]: the node's configuration.
 //! * [`net`]: QUIC with mutual TLS; streams and their limits.
 //! * [`node`]: the daemon: wires the rooms together and performs what the core decides.
 //! * [`api`]: the local interface (HTTP/JSON on a Unix socket).

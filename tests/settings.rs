@@ -3,8 +3,9 @@
 use std::fs;
 use std::path::Path;
 
+use verbale::identity::{Address, PostQuantum};
 use verbale::name::NodeName;
-use verbale::settings::{ANNOTATED, OnMessage, PostQuantum, Settings, SettingsError, annotated, parse};
+use verbale::settings::{ANNOTATED, OnMessage, Settings, SettingsError, annotated, parse};
 
 fn read(text: &str) -> Result<Settings, SettingsError> {
     parse(text, "verbale.toml", [])
@@ -17,6 +18,10 @@ fn with(text: &str, variables: &[(&str, &str)]) -> Result<Settings, SettingsErro
 
 fn error(text: &str) -> String {
     read(text).expect_err("this text is wrong").to_string()
+}
+
+fn address(text: &str) -> Address {
+    text.parse().expect("an address")
 }
 
 fn xa() -> NodeName {
@@ -58,11 +63,11 @@ fn the_annotated_file_says_the_defaults_and_names_every_key() {
 fn what_init_writes_reads_back() {
     let listen = ["127.0.0.1:7500".parse().expect("an address")];
     let desk = Some(verbale::name::Desk::Diplomatic);
-    let text = annotated("XB".parse().expect("a State"), desk, &listen, &["node.example:7500".to_owned()]);
+    let text = annotated("XB".parse().expect("a State"), desk, &listen, &[address("node.example:7500")]);
     let settings = read(&text).expect("valid");
     assert_eq!(settings.node.to_string(), "XB.diplomatic");
     assert_eq!(settings.listen, listen);
-    assert_eq!(settings.announce, ["node.example:7500"]);
+    assert_eq!(settings.announce, [address("node.example:7500")]);
 }
 
 #[test]

@@ -11,6 +11,7 @@
 //! the socket is the file system's matter (mode 0600, or 0660 for one group); who speaks is the kernel's word.
 
 mod backend;
+mod check;
 mod client;
 mod failure;
 mod request;
@@ -19,6 +20,7 @@ mod socket;
 mod view;
 
 pub use backend::{Backend, Caller, Upload};
+pub use check::{MAX_JUSTIFICATION_CHARS, MAX_RECIPIENTS, MAX_SUBJECT_CHARS, MAX_URGENT_WORDS, words};
 pub use client::{Client, Progress};
 pub use failure::{Failure, code};
 pub use request::{

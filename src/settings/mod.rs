@@ -20,6 +20,7 @@ pub use place::{line_of, nearest};
 pub use read::{annotated, parse};
 
 use crate::exchange;
+use crate::identity::{Address, PostQuantum};
 use crate::name::NodeName;
 
 /// The configuration's name in the node's folder.
@@ -54,17 +55,6 @@ pub const MIN_REPEAT: Duration = Duration::from_secs(10);
 pub const MIN_SEGMENT: u64 = 16 << 20;
 /// The largest journal segment: what is pre-filled at once.
 pub const MAX_SEGMENT: u64 = 1 << 30;
-
-/// Whether the post-quantum key exchange must be had.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum PostQuantum {
-    /// X25519MLKEM768 first, X25519 where the peer has no other.
-    #[default]
-    Prefer,
-    /// X25519MLKEM768 or no connection.
-    Require,
-}
 
 /// How the daemon's log lines look.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -164,7 +154,7 @@ pub struct Settings {
     /// UDP addresses to listen on.
     pub listen: Vec<SocketAddr>,
     /// Addresses that the introduction announces, `host:port`.
-    pub announce: Vec<String>,
+    pub announce: Vec<Address>,
     /// Post-quantum key exchange.
     pub pq: PostQuantum,
     /// What the core needs: window, enclosures, pings, back-off, stall, mixing of exercise and real States.

@@ -9,7 +9,8 @@ use std::str::FromStr;
 use serde::Deserialize;
 use serde::de::{self, Deserializer, SeqAccess, Visitor};
 
-use super::{ByteSize, LogFormat, LogLevel, PostQuantum, Span};
+use super::{ByteSize, LogFormat, LogLevel, Span};
+use crate::identity::{Address, PostQuantum};
 use crate::name::{Desk, NodeName, State};
 
 /// The tables and their keys; `*` stands for any node's name.
@@ -50,8 +51,8 @@ pub(super) struct RawNode {
 #[serde(default, deny_unknown_fields)]
 pub(super) struct RawNetwork {
     pub listen: Option<List<SocketAddr>>,
-    pub announce: Option<List<HostPort>>,
-    pub pq: Option<PostQuantum>,
+    pub announce: Option<List<Address>>,
+    pub pq: Option<Word<PostQuantum>>,
     pub mix_exercise: Option<bool>,
 }
 
@@ -98,8 +99,18 @@ pub(super) struct RawSocket {
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct RawPeer {
-    pub addresses: Option<List<HostPort>>,
+    pub addresses: Option<List<Address>>,
     pub display_name: Option<String>,
+}
+
+/// A word that its type reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Word<T>(pub T);
+
+impl<'de, T: FromStr<Err: fmt::Display>> Deserialize<'de> for Word<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map(Self).map_err(de::Error::custom)
+    }
 }
 
 /// A list in a file, or words between commas in a variable.
@@ -136,26 +147,5 @@ impl<'de, T: FromStr<Err: fmt::Display>> Deserialize<'de> for List<T> {
         }
 
         deserializer.deserialize_any(Either(std::marker::PhantomData)).map(Self)
-    }
-}
-
-/// A host and a port; names are looked up when dialled.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct HostPort(pub String);
-
-impl FromStr for HostPort {
-    type Err = &'static str;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        const WRONG: &str = "an address is written host:port, 192.0.2.1:7411 or [2001:db8::1]:7411";
-        if text.parse::<SocketAddr>().is_ok_and(|address| address.port() != 0) {
-            return Ok(Self(text.to_owned()));
-        }
-        let (host, port) = text.rsplit_once(':').ok_or(WRONG)?;
-        let host_fits = !host.is_empty()
-            && host.len() <= 253
-            && host.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '.'));
-        let port_fits = port.parse::<u16>().is_ok_and(|port| port != 0);
-        if host_fits && port_fits { Ok(Self(text.to_owned())) } else { Err(WRONG) }
     }
 }

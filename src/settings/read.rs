@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use config::{Config, Environment, File as Source, FileFormat, Map, Value, ValueKind};
 
-use super::raw::{KNOWN, List, Raw};
+use super::raw::{KNOWN, Raw};
 use super::*;
+use crate::identity::MAX_ADDRESSES;
 use crate::name::{Desk, State};
 
 /// What the variables of the environment begin with; `VERBALE__LIMITS__WINDOW` is `limits.window`.
@@ -74,11 +75,11 @@ pub fn parse(
 }
 
 /// The annotated configuration for a node: [`ANNOTATED`] with its State, desk and addresses put in.
-pub fn annotated(state: State, desk: Option<Desk>, listen: &[SocketAddr], announce: &[String]) -> String {
+pub fn annotated(state: State, desk: Option<Desk>, listen: &[SocketAddr], announce: &[Address]) -> String {
     let list = |items: Vec<String>| format!("[{}]", items.join(", "));
     let quoted = |text: String| format!("\"{text}\"");
     let listen = list(listen.iter().map(|address| quoted(address.to_string())).collect());
-    let announce = list(announce.iter().map(|address| quoted(address.clone())).collect());
+    let announce = list(announce.iter().map(|address| quoted(address.to_string())).collect());
     let mut text = String::with_capacity(ANNOTATED.len() + 256);
     for line in ANNOTATED.lines() {
         match (line.split('=').next().unwrap_or_default().trim(), desk) {
@@ -245,6 +246,10 @@ impl Reading<'_> {
         if settings.listen.is_empty() {
             wrong("network", "listen", "the list is empty".to_owned(), "A node listens on at least one UDP address.");
         }
+        if settings.announce.len() > MAX_ADDRESSES {
+            let why = format!("{} addresses are more than {MAX_ADDRESSES}", settings.announce.len());
+            wrong("network", "announce", why, "Keep those by which most peers reach this node.");
+        }
         if settings.on_message.as_ref().is_some_and(|alert| !alert.command.is_absolute()) {
             wrong("on_message", "command", "the path is not absolute".to_owned(), "Write it from / on.");
         }
@@ -305,11 +310,10 @@ fn fill(settings: &mut Settings, raw: Raw) {
             *place = value;
         }
     }
-    let texts = |list: List<super::raw::HostPort>| list.0.into_iter().map(|address| address.0).collect();
     set(&mut settings.language, raw.node.language);
     set(&mut settings.listen, raw.network.listen.map(|list| list.0));
-    set(&mut settings.announce, raw.network.announce.map(texts));
-    set(&mut settings.pq, raw.network.pq);
+    set(&mut settings.announce, raw.network.announce.map(|list| list.0));
+    set(&mut settings.pq, raw.network.pq.map(|word| word.0));
     set(&mut settings.exchange.mix_exercise, raw.network.mix_exercise);
     set(&mut settings.exchange.window, raw.limits.window.map(|size| size.0));
     set(&mut settings.exchange.enclosure_max, raw.limits.enclosure_max.map(|size| size.0));
@@ -330,7 +334,7 @@ fn fill(settings: &mut Settings, raw: Raw) {
         repeat: alert.repeat.map_or(DEFAULT_REPEAT, |span| span.0),
     });
     for (node, peer) in raw.peers {
-        let addresses = peer.addresses.map(texts).unwrap_or_default();
+        let addresses = peer.addresses.map(|list| list.0).unwrap_or_default().iter().map(ToString::to_string).collect();
         let display_name = peer.display_name.filter(|name| !name.is_empty());
         settings.peers.insert(node, PeerSettings { addresses, display_name });
     }
