@@ -123,14 +123,15 @@ impl NetHandle {
         }
     }
 
-    /// Closes every connection in order and stops listening. Takes no longer than [`super::Limits::linger`] and a second.
+    /// Closes every connection in order and stops listening. Takes no longer than [`super::Limits::linger`] and two
+    /// seconds.
     pub async fn shutdown(&self) {
         let net = &self.0;
         net.stopping.store(true, Ordering::Relaxed);
         for conn in net.connections() {
             conn.end(Ended::ours(CloseCode::GoingDown, "this node is stopping"));
         }
-        let _ = timeout(net.limits.linger, async {
+        let _ = timeout(net.limits.linger + LAST_PACKETS, async {
             loop {
                 let ended = net.ended.notified();
                 if net.connections().is_empty() {
