@@ -112,7 +112,8 @@ impl Connection {
         });
     }
 
-    /// A stream ended that should not. It is no fault where the other side is closing: streams end before the connection.
+    /// A stream ended that should not. It is no fault where the other side is closing: streams end before the
+    /// connection.
     pub(super) async fn unless_it_closes(&self, what: &str) -> Fault {
         match timeout(self.limits.linger * 2, self.quic.closed()).await {
             Ok(_) => Fault::Lost,
@@ -165,8 +166,8 @@ pub(super) async fn run(conn: Arc<Connection>, peer: PeerIdentity, remote: Socke
     if ended.by == EndedBy::Us {
         let code = ended.code.unwrap_or(CloseCode::GoingDown);
         if is_orderly(code) {
-            // Resets every stream but control. quinn sends no CLOSE while the path is congested and a stream still has
-            // something to send, and after the close it hears no acknowledgement that would change that.
+            // Resets every stream but control: quinn 0.11 sends no CLOSE while the path is congested and a stream still
+            // has something to send (quinn-rs/quinn issue 2785).
             tasks.shutdown().await;
             last_words(&conn, code, &mut writer).await;
         }

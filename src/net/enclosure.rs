@@ -1,8 +1,9 @@
 //! ENCLOSURE: a file in answers of bounded size, so that pushes always find credit.
 //!
-//! QUIC charges credit when bytes are written, over all streams of a connection, and tells only of a finished stream that
-//! all of it arrived. So an answer carries at most [`ENCLOSURE_ANSWER`] bytes, answers on their way hold at most
-//! [`super::ENCLOSURE_BUDGET`], and the asker asks again from where an answer ended, as it does after a broken connection.
+//! QUIC charges credit when bytes are written, over all streams of a connection, and tells only of a finished stream
+//! that all of it arrived. So an answer carries at most [`ENCLOSURE_ANSWER`] bytes, answers on their way hold at most
+//! [`super::ENCLOSURE_BUDGET`], and the asker asks again from where an answer ended, as it does after a broken
+//! connection.
 
 use std::sync::Arc;
 
@@ -189,7 +190,8 @@ impl EnclosureReply {
     }
 }
 
-/// One answer: a piece of a file on its way to the peer. Dropped before [`EnclosureWriter::finish`] it resets the stream.
+/// One answer: a piece of a file on its way to the peer. Dropped before [`EnclosureWriter::finish`] it resets the
+/// stream.
 #[derive(Debug)]
 pub struct EnclosureWriter {
     conn: Arc<Connection>,
@@ -204,7 +206,8 @@ impl EnclosureWriter {
         self.left
     }
 
-    /// Writes the next bytes, as far as this answer takes them, and says whether it takes more. Waits while files pause.
+    /// Writes the next bytes, as far as this answer takes them, and says whether it takes more. Waits while files
+    /// pause.
     ///
     /// # Errors
     /// [`EnclosureFault::Ended`], where the asker is gone or reads nothing.

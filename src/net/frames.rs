@@ -320,7 +320,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_bytes_panic_and_memory_stays_within_what_came(parts in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..400), 0..20)) {
+        fn no_bytes_panic_and_memory_stays_within_what_came(
+            parts in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..400), 0..20),
+        ) {
             let mut splitter = Splitter::default();
             let mut given = 0;
             for part in parts {

@@ -42,8 +42,8 @@ impl NetHandle {
         self.0.strangers.count()
     }
 
-    /// Dials a peer, its addresses in turn. Ends in [`super::NetEvent::Connected`] or [`super::NetEvent::DialFailed`]; a
-    /// second order while one is under way does nothing.
+    /// Dials a peer, its addresses in turn. Ends in [`super::NetEvent::Connected`] or
+    /// [`super::NetEvent::DialFailed`]; a second order while one is under way does nothing.
     pub fn dial(&self, peer: NodeName, addresses: Vec<Address>) {
         if self.0.dialling.lock().unwrap_or_else(PoisonError::into_inner).insert(peer) {
             tokio::spawn(dial::run(self.0.clone(), peer, addresses));

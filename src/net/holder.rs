@@ -30,8 +30,8 @@ struct Slot {
 pub(super) struct Full;
 
 impl Back {
-    /// Queues a frame. A FAULT is the last of its stream. Without an open stream the frame is dropped: its successor will
-    /// be compared by HELLO.
+    /// Queues a frame. A FAULT is the last of its stream. Without an open stream the frame is dropped: its successor
+    /// will be compared by HELLO.
     pub(super) fn put(&self, frame: &Frame) -> Result<(), Full> {
         let mut slot = self.lock();
         let Some(queue) = &slot.queue else {
