@@ -347,7 +347,8 @@ impl Author {
         if index == 0 {
             let start = Fetching { range: CompactRange::default(), first: 0, found: Vec::new(), opening: None };
             self.fetching.insert(volume, start);
-        } else if !self.fetching.contains_key(&volume) {
+        } else if self.fetching.get(&volume).is_none_or(|fetching| fetching.range.size() != index) {
+            // A fetch that was cut off begins again where the own copy ends.
             let Some(own) = self.volumes.get(&volume).filter(|own| own.size() == index) else { return };
             let start = Fetching { range: own.range.clone(), first: index, found: Vec::new(), opening: None };
             self.fetching.insert(volume, start);
