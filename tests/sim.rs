@@ -61,9 +61,11 @@ fn run_all(seeds: &[u64]) -> Vec<(u64, String)> {
     let work = || {
         let mut failures = Vec::new();
         while let Some(seed) = seeds.get(next.fetch_add(1, Ordering::Relaxed) as usize) {
-            if let (_, Err(what)) = run(*seed, None, false) {
-                failures.push((*seed, what));
+            let (world, result) = run(*seed, None, false);
+            if number("VERBALE_SUMMARY").is_some() {
+                println!("seed {seed}: {}", world.summary());
             }
+            failures.extend(result.err().map(|what| (*seed, what)));
         }
         failures
     };
@@ -110,6 +112,7 @@ fn one_seed() {
     let skipped = trace.len().saturating_sub(number("VERBALE_LINES").map_or(TOLD, |lines| lines as usize));
     println!("seed {seed}: {:?}\n({skipped} earlier lines left out; VERBALE_LINES sets how many are told)", world.plan);
     trace[skipped..].iter().for_each(|line| println!("{line}"));
+    println!("{}", world.summary());
     result.unwrap_or_else(|what| panic!("seed {seed}: {what}"));
 }
 

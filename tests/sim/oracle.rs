@@ -60,10 +60,10 @@ impl Oracle {
 }
 
 impl World {
-    /// This end has sent and read a HELLO: it may sign now.
+    /// This end has read a HELLO: it may sign now. Its own leaves before any signature does, see `check_effect`.
     pub fn compare(&mut self, link: usize, end: End) {
         let half = &self.links[link].halves[end];
-        if half.sent_hello && half.got_hello && half.open {
+        if half.got_hello && half.open {
             let (who, peer) = (half.instance, self.peer_of(link, end));
             self.instances[who].compared.insert(peer);
         }
@@ -137,7 +137,7 @@ impl World {
         }
         let compared = instance.conns.values().filter(|(link, end)| {
             let half = &self.links[*link].halves[*end];
-            half.sent_hello && half.got_hello && half.open
+            half.got_hello && half.open
         });
         let compared = compared.map(|(link, end)| self.peer_of(*link, *end)).collect();
         self.instances[who].compared = compared;

@@ -21,7 +21,7 @@ impl World {
         match self.unsettled() {
             None => {
                 self.settled = true;
-                self.ends()
+                Ok(())
             }
             Some(what) if self.time - since > PATIENCE => Err(format!("I6: the world does not settle: {what}")),
             Some(_) => {
@@ -30,6 +30,24 @@ impl World {
                 Ok(())
             }
         }
+    }
+
+    /// What came to pass, in one line.
+    pub fn summary(&self) -> String {
+        let oracle = &self.oracle;
+        format!(
+            "{} events, {} s, {} sent, {} answers ({} denied), {} receipts, {} delivered, {} volumes, {} freezes, {} fences",
+            self.events,
+            self.time / 1000,
+            self.people.sent.len(),
+            self.people.answers,
+            self.people.denied,
+            oracle.receipts,
+            oracle.delivered,
+            oracle.volumes,
+            oracle.freezes,
+            oracle.fences,
+        )
     }
 
     fn honest(&self) -> BTreeMap<NodeName, usize> {
@@ -60,7 +78,7 @@ impl World {
                 }
             }
         }
-        None
+        self.ends().err()
     }
 
     /// The ends of all items between honest nodes.

@@ -12,6 +12,9 @@ use super::world::{Event, Verdict, World};
 /// More actions at one moment than any core has to do.
 const MAX_ACTIONS: u64 = 20_000;
 
+/// Wakings in a row that leave the same timer overdue.
+const MAX_SPINS: u32 = 100;
+
 impl World {
     /// Starts an instance on what its disk has.
     pub fn start(&mut self, who: usize) -> Verdict {
@@ -74,7 +77,15 @@ impl World {
         if let Some(core) = &mut instance.core {
             core.handle_timeout(now, &mut instance.env);
         }
-        self.drain(who)
+        self.drain(who)?;
+        let now = self.now(who);
+        let instance = &mut self.instances[who];
+        let overdue = instance.core.as_ref().and_then(Core::poll_timeout).filter(|at| *at <= now);
+        instance.spins = if overdue.is_some() { instance.spins + 1 } else { 0 };
+        match overdue.filter(|_| instance.spins > MAX_SPINS) {
+            None => Ok(()),
+            Some(at) => Err(format!("#{who} spins: it wants to be woken at {at} and has been, now is {now}")),
+        }
     }
 
     fn drain(&mut self, who: usize) -> Verdict {
@@ -142,9 +153,11 @@ impl World {
             Action::Probe { conn } => {
                 let number = self.number();
                 if let Some((link, end)) = self.instances[who].conns.get(&conn).copied() {
-                    self.links[link].halves[end].probing = Some(number);
-                    self.send(link, end, Message::Probe);
-                    self.after(5_000, Event::ProbeTimeout { link, end, number });
+                    let first = *self.links[link].halves[end].probing.get_or_insert(number) == number;
+                    if first {
+                        self.send(link, end, Message::Probe);
+                        self.after(5_000, Event::ProbeTimeout { link, end, number });
+                    }
                 }
                 Ok(())
             }

@@ -59,7 +59,7 @@ impl World {
         if !self.troubled {
             return Ok(());
         }
-        let pause = self.rng.between(100, 8_000);
+        let pause = if self.rng.chance(300) { self.rng.between(1, 100) } else { self.rng.between(100, 4_000) };
         self.after(pause, Event::Chaos);
         let Some(who) = self.some_running() else { return Ok(()) };
         let plan = self.plan.clone();
@@ -219,6 +219,7 @@ impl World {
             windows: Default::default(),
             compared: Default::default(),
             wake: None,
+            spins: 0,
             doubt: told.then_some(Doubt::Sentinel),
             gone: false,
             liar: None,

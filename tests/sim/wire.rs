@@ -36,6 +36,11 @@ pub enum Stream {
 }
 
 impl Message {
+    /// Whether it is read only once the connection is chosen.
+    pub fn waits_for_choice(&self) -> bool {
+        matches!(self, Self::Push { .. } | Self::Fetch { .. })
+    }
+
     pub fn stream(&self) -> Stream {
         match self {
             Self::Hello(_) | Self::NotNow { .. } | Self::Probe | Self::ProbeReply { .. } => Stream::Control,
@@ -67,6 +72,8 @@ pub struct Half {
     pub got_hello: bool,
     /// Fetches asked for here without an answer yet.
     pub fetches: BTreeMap<u64, (Origin, u64)>,
+    /// What came before the connection was chosen here; it is read afterwards.
+    pub early: VecDeque<Message>,
     /// A PROBE was sent and not answered; its number.
     pub probing: Option<u64>,
 }

@@ -47,6 +47,7 @@ pub struct Instance {
     /// Peers with which both Hellos passed since the last group was given out.
     pub compared: BTreeSet<NodeName>,
     pub wake: Option<u64>,
+    pub spins: u32,
     /// Told at the next start.
     pub doubt: Option<Doubt>,
     /// Folder and all are gone for good.
@@ -62,6 +63,8 @@ pub enum Event {
     Closed { link: usize, end: End },
     Durable { who: usize, run: u64 },
     Wake { who: usize, run: u64 },
+    /// What came early may be readable now.
+    Early { link: usize, end: End },
     ProbeTimeout { link: usize, end: End, number: u64 },
     Feed { who: usize, run: u64, input: Box<Input> },
     Start { who: usize },
@@ -201,6 +204,7 @@ impl World {
             windows: BTreeMap::new(),
             compared: BTreeSet::new(),
             wake: None,
+            spins: 0,
             doubt: None,
             gone: false,
             liar: liar.then(|| Liar::new(name, keys)),
@@ -258,6 +262,7 @@ impl World {
                 self.instances[who].wake = None;
                 self.wake(who)
             }
+            Event::Early { link, end } => self.read_early(link, end),
             Event::ProbeTimeout { link, end, number } => self.probe_timeout(link, end, number),
             Event::Feed { who, run, input } if self.is_run(who, run) => self.feed(who, vec![*input]),
             Event::Start { who } => self.start(who),
@@ -316,6 +321,7 @@ impl World {
             sent_hello: false,
             got_hello: false,
             fetches: BTreeMap::new(),
+            early: Default::default(),
             probing: None,
         }
     }
@@ -378,6 +384,33 @@ impl World {
             self.after(1, Event::Arrive { link, end, message });
             return Ok(());
         }
+        let early = message.waits_for_choice() && (!half.early.is_empty() || !self.is_chosen(link, end));
+        if early {
+            self.links[link].halves[end].early.push_back(message);
+            self.after(5, Event::Early { link, end });
+            return Ok(());
+        }
+        self.receive(link, end, message)
+    }
+
+    fn is_chosen(&self, link: usize, end: End) -> bool {
+        let half = &self.links[link].halves[end];
+        let instance = &self.instances[half.instance];
+        instance.liar.is_some() || instance.core.as_ref().is_some_and(|core| core.may_serve(half.conn).is_some())
+    }
+
+    /// Streams other than control are not read until the connection is chosen; arriving early is no error.
+    fn read_early(&mut self, link: usize, end: End) -> Verdict {
+        let half = &self.links[link].halves[end];
+        if !half.open || self.instances[half.instance].run != half.run || half.early.is_empty() {
+            return Ok(());
+        }
+        if !self.is_chosen(link, end) {
+            self.after(20, Event::Early { link, end });
+            return Ok(());
+        }
+        let message = self.links[link].halves[end].early.pop_front().expect("not empty");
+        self.after(0, Event::Early { link, end });
         self.receive(link, end, message)
     }
 
