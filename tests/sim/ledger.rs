@@ -159,6 +159,9 @@ impl Ledger {
 
     /// Whether a live own entry is covered by a receipt, in its volume or in a later one of the chain.
     pub fn is_receipted(&self, place: &Place) -> bool {
+        if !self.is_live(place) {
+            return false;
+        }
         let mut at = self.newest(place.peer, true);
         let mut covered = false;
         while let Some(origin) = at {

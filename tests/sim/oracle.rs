@@ -23,6 +23,8 @@ pub struct Oracle {
     cosigned: BTreeSet<(Origin, u64)>,
     /// Nodes whose folder was put back, at least once.
     pub restored: BTreeSet<NodeName>,
+    /// Those among them that were not told.
+    pub forgetful: BTreeSet<NodeName>,
     /// Nodes that ran twice.
     pub cloned: BTreeSet<NodeName>,
     /// Places shown as new in this run of an instance.
@@ -276,11 +278,14 @@ impl World {
         })
     }
 
-    /// A node whose folder was put back without its knowledge: what no disk has any more counts for nothing.
-    pub fn forget(&mut self, name: NodeName) {
+    /// Of a node whose folder was put back without its knowledge: what no disk has any more counts for nothing.
+    pub fn forget(&mut self) {
         let living = self.instances.iter().filter(|instance| !instance.gone && instance.liar.is_none());
         let ledgers: Vec<&Ledger> = living.map(|instance| &instance.ledger).collect();
-        for (origin, truth) in self.oracle.truths.iter_mut().filter(|(origin, _)| origin.from == name) {
+        for (origin, truth) in &mut self.oracle.truths {
+            if !self.oracle.forgetful.contains(&origin.from) {
+                continue;
+            }
             let copies = ledgers.iter().flat_map(|ledger| [ledger.own.get(origin), ledger.held.get(origin)]).flatten();
             let size = copies.filter_map(|copy| copy.heads.last_key_value()).map(|(size, _)| *size).max().unwrap_or(0);
             truth.truncate(size as usize);

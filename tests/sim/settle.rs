@@ -8,7 +8,7 @@ use verbale::name::{EntryId, NodeName};
 use super::world::{Event, Verdict, World};
 
 /// Simulated time within which everything must settle after the world has healed, in milliseconds.
-const PATIENCE: u64 = 4 * 3_600_000;
+const PATIENCE: u64 = 2 * 3_600_000;
 
 impl World {
     /// A look at the healing world.

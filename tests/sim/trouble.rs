@@ -191,8 +191,9 @@ impl World {
         self.reread_ledger(who)?;
         self.oracle.restored.insert(name);
         if silent {
-            self.forget(name);
+            self.oracle.forgetful.insert(name);
         }
+        self.forget();
         Ok(())
     }
 

@@ -22,7 +22,7 @@ pub type Verdict = Result<(), String>;
 const EPOCH: u64 = 1_772_366_400_000;
 
 /// More events than any world needs; beyond them something turns in circles.
-const MAX_EVENTS: u64 = 400_000;
+const MAX_EVENTS: u64 = 100_000;
 
 /// One running copy of a node: its process and its folder.
 pub struct Instance {
