@@ -93,7 +93,8 @@ impl World {
                 let live: Vec<&Place> = item.places.iter().filter(|place| ledger.is_live(place)).collect();
                 let what = format!("{name}#{who}→{}#{other} {id}", item.peer);
                 if item.dropped.is_some() {
-                    let shown = !found.is_empty() && !self.oracle.cloned.contains(name);
+                    let unknowing = self.oracle.cloned.contains(name) || self.oracle.forgetful.contains(name);
+                    let shown = !found.is_empty() && !unknowing;
                     check(!shown, || format!("I6: {what} was dropped and stands in the recipient's log {found:?}"))?;
                     continue;
                 }
