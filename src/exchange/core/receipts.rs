@@ -6,12 +6,12 @@ use bytes::Bytes;
 
 use super::Core;
 use super::compare::own_keys;
-use super::note_text::{judge, judge_receipt, note};
+use super::note_text::{is_full, judge, judge_receipt, note};
 use super::session::{Held, Step};
 use crate::exchange::env::Env;
 use crate::exchange::io::{Answer, ConnId, Effect, Notice};
 use crate::exchange::record::{Act, Place};
-use crate::name::{Kind, Millis, NodeName, Origin};
+use crate::name::{EntryId, Kind, Millis, NodeName, Origin};
 use crate::note::Checkpoint;
 use crate::wire::{FaultCode, Target};
 
@@ -44,7 +44,7 @@ impl Core {
         let Some(peer) = self.peer(name) else { return };
         let own = peer.own.volumes.get(&origin.volume).filter(|_| origin.from == self.me && origin.to == name);
         let Some(head) = own.and_then(|own| own.head_at(size)) else { return };
-        let (root, full) = (head.root, head.lines.len() >= 2);
+        let (root, full) = (head.root, is_full(&head.lines));
         let text = note(origin, size, root, &[&head.lines, lines]);
         let receipt = Checkpoint::parse(&text).ok().and_then(|note| judge_receipt(env, &note, name, &peer.keys));
         let Some(receipt) = receipt.filter(|receipt| receipt.full || !full) else {
@@ -101,6 +101,19 @@ impl Core {
             self.refill_receipted(now, env, name, held);
         }
         self.touch(name);
+    }
+
+    /// Callers whose entry turned out to stand in the holder's chain already are answered; the outbox has the rest.
+    pub(super) fn settle_waits(&mut self, name: NodeName) {
+        let Some(own) = self.peer(name).map(|peer| &peer.own) else { return };
+        let open = |id: &EntryId| own.unreceipted.iter().flat_map(|(_, item)| item).any(|item| item.header.id == *id);
+        let settled = |id: &&EntryId| own.recent.get(id).is_some() && !own.waiting.contains_key(id) && !open(id);
+        let ids: Vec<EntryId> = self.waits.keys().filter(settled).copied().collect();
+        for id in ids {
+            for token in self.waits.remove(&id).unwrap_or_default() {
+                self.release(Effect::Answer { token, answer: Answer::Queued { id } });
+            }
+        }
     }
 
     /// The link's speed as seen by this receipt.
