@@ -11,6 +11,9 @@ mod keys;
 mod ledger;
 #[path = "sim/liar.rs"]
 mod liar;
+#[cfg(feature = "mutants")]
+#[path = "sim/mutants.rs"]
+mod mutants;
 #[path = "sim/oracle.rs"]
 mod oracle;
 #[path = "sim/people.rs"]

@@ -317,7 +317,7 @@ impl Ledger {
     fn check_window(&self, place: &Place, leaf: &Leaf, header: &Header, known: &Known<'_>) -> Verdict {
         let exempt = |kind: Option<Kind>| matches!(kind, Some(Kind::Void | Kind::Volume));
         let Some(window) = known.windows.get(&place.peer).filter(|_| !exempt(header.known_kind())) else { return Ok(()) };
-        let bytes = |leaf: &Leaf| (leaf.bytes().len() + leaf.body_len()) as u64;
+        let bytes = |leaf: &Leaf| (leaf.bytes().len().min(160) + leaf.body_len()) as u64;
         let copy = &self.own[&self.origin(place, true)];
         let open = copy.leaves.iter().skip(copy.receipted() as usize);
         let open: Vec<u64> = open
