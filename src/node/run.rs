@@ -253,7 +253,7 @@ fn open_index(folder: &Path, ground: &start::Ground) -> Result<Lookup, RunError>
     let path = folder.join(start::STORE);
     let reader = ground.journal.reader();
     let (store, report) = Store::open(&path, &reader)?;
-    if let Some(rebuild) = &report.rebuild {
+    if let Some(rebuild) = report.rebuild.as_ref().filter(|_| ground.journal.tail().next_record > 0) {
         tracing::warn!(reason = rebuild.reason, "the index is built anew from the journal");
     }
     let index = Index::start(store.clone(), reader.clone(), ground.journal.tail().next_record)
