@@ -78,23 +78,37 @@ pub fn run(place: &Place, out: &mut Out, command: &Init) -> Result<Exit, Failure
         None => (command.root_to.clone().unwrap_or_else(|| beside(folder)), true),
     };
     let passphrase = passphrase(command, is_new)?;
-    make_folder(folder)?;
-    let text = annotated(command.state, command.desk, &command.listen, &command.announce);
-    let config = write_config(folder, &text)?;
     let root = if is_new {
         RootChoice::New { path: &root_path, passphrase: &passphrase }
     } else {
         RootChoice::Existing { path: &root_path, passphrase: &passphrase }
     };
     let node = NodeName::new(command.state, command.desk);
-    let request = InitRequest { dir: folder, node, addresses, root, paper: command.paper, now: when::now() };
-    let made = init(&request).map_err(|error| {
+    let made = set_up(folder, node, &command.listen, &addresses, root, command.paper)?;
+    report(out, node, folder, is_new.then_some(root_path.as_path()), &made);
+    Ok(Exit::Good)
+}
+
+/// Makes a node's folder (0700), its configuration, and everything of its identity; or nothing of it but a new root.
+///
+/// # Errors
+/// What is in the way.
+pub(super) fn set_up(
+    folder: &Path,
+    node: NodeName,
+    listen: &[SocketAddr],
+    announce: &[Address],
+    root: RootChoice<'_>,
+    paper: bool,
+) -> Result<Initialised, Failure> {
+    make_folder(folder)?;
+    let config = write_config(folder, &annotated(node.state(), node.desk(), listen, announce))?;
+    let request = InitRequest { dir: folder, node, addresses: announce.to_vec(), root, paper, now: when::now() };
+    init(&request).map_err(|error| {
         // A configuration without a node would be in the way of the next attempt.
         let _ = fs::remove_file(&config);
         own_trouble(error.to_string(), "Nothing was set up. Mend it and run `verbale init` again.")
-    })?;
-    report(out, node, folder, is_new.then_some(root_path.as_path()), &made);
-    Ok(Exit::Good)
+    })
 }
 
 fn report(out: &mut Out, node: NodeName, folder: &Path, root: Option<&Path>, made: &Initialised) {

@@ -5,6 +5,7 @@
 
 mod ack;
 mod ask;
+mod demo;
 mod inbox;
 mod init;
 mod log;
@@ -42,6 +43,8 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Three exercise States on this machine: real daemons, real messages, and the proof that all arrived
+    Demo(demo::Demo),
     /// Set up a node: folder, configuration, root, certificates, keys
     Init(init::Init),
     /// Run the node in the foreground
@@ -100,6 +103,7 @@ pub fn main() -> ExitCode {
 async fn dispatch(cli: &Cli, out: &mut Out) -> Result<Exit, Failure> {
     let place = &cli.place;
     match &cli.command {
+        Command::Demo(command) => demo::run(out, command).await,
         Command::Init(command) => init::run(place, out, command),
         Command::Run(command) => run::run(place, out, command).await,
         Command::Introduction(command) => init::introduction(place, out, command),

@@ -4,15 +4,14 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use bytes::{Bytes, BytesMut};
-use quinn::{RecvStream, SendStream};
+use quinn::RecvStream;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use super::connection::Connection;
 use super::event::NetEvent;
-use super::frames::{Fault, FrameReader, write};
-use super::limits::WRITE_PIECE;
+use super::frames::{Fault, FrameReader, FrameWriter};
 use crate::wire::{EntryFrame, Frame};
 
 /// Behind the control stream, before requests and files.
@@ -44,7 +43,7 @@ pub(super) async fn run(conn: Arc<Connection>, mut queue: mpsc::UnboundedReceive
     while let Some(first) = queue.recv().await {
         let opened = timeout(conn.limits.write, conn.quic.open_bi()).await;
         let (send, recv) = opened.map_err(|_| Fault::stalled("the other side allows no push stream"))??;
-        let _ = send.set_priority(PRIORITY);
+        let send = FrameWriter::new(send, conn.limits.write, PRIORITY);
         match stream(&conn, send, recv, first, &mut queue).await {
             BackEnd::Broken(fault) => return Err(fault),
             BackEnd::Fault(frame) => {
@@ -61,43 +60,38 @@ pub(super) async fn run(conn: Arc<Connection>, mut queue: mpsc::UnboundedReceive
 
 async fn stream(
     conn: &Arc<Connection>,
-    mut send: SendStream,
+    mut send: FrameWriter,
     recv: RecvStream,
     first: Bytes,
     queue: &mut mpsc::UnboundedReceiver<Bytes>,
 ) -> BackEnd {
     let mut back = JoinSet::new();
     back.spawn(read_back(conn.clone(), recv));
-    let end = tokio::select! {
+    tokio::select! {
         biased;
         Some(end) = back.join_next() => end.unwrap_or(BackEnd::Broken(Fault::Lost)),
         fault = write_batches(conn, &mut send, first, queue) => match fault {
             // The holder stops this side together with a FAULT, which may still be on its way.
             Fault::Reset => match timeout(conn.limits.write, back.join_next()).await {
                 Ok(Some(Ok(end))) => end,
-                _ => BackEnd::Broken(Fault::stalled("the push stream was stopped without a FAULT")),
+                _ => BackEnd::Broken(Fault::frame("the push stream was stopped without a FAULT")),
             },
             fault => BackEnd::Broken(fault),
         },
-    };
-    let _ = send.reset(0u32.into());
-    end
+    }
 }
 
 async fn write_batches(
     conn: &Connection,
-    send: &mut SendStream,
+    send: &mut FrameWriter,
     first: Bytes,
     queue: &mut mpsc::UnboundedReceiver<Bytes>,
 ) -> Fault {
     let mut batch = first;
     loop {
         conn.push_waiting.fetch_sub(batch.len() as u64, Ordering::Relaxed);
-        while !batch.is_empty() {
-            let piece = batch.split_to(batch.len().min(WRITE_PIECE));
-            if let Err(fault) = write(send, piece, conn.limits.write).await {
-                return fault;
-            }
+        if let Err(fault) = send.write_pieces(batch).await {
+            return fault;
         }
         batch = match queue.recv().await {
             Some(batch) => batch,
@@ -112,8 +106,9 @@ async fn read_back(conn: Arc<Connection>, recv: RecvStream) -> BackEnd {
     loop {
         let frame = match reader.next().await {
             Ok(Some((frame, _))) => frame,
-            Ok(None) => return BackEnd::Broken(Fault::frame("the push stream's back side ended without a FAULT")),
-            Err(Fault::Reset) => return BackEnd::Broken(Fault::frame("the push stream's back side was reset")),
+            Ok(None) | Err(Fault::Reset) => {
+                return BackEnd::Broken(conn.unless_it_closes("the back of a push stream ended without a FAULT").await);
+            }
             Err(fault) => return BackEnd::Broken(fault),
         };
         match frame {

@@ -83,8 +83,15 @@ impl Connection {
         (Arc::new(conn), Queues { control: control_queue, push: push_queue })
     }
 
-    /// Tells the shell; waits while the shell is behind.
+    /// Tells the shell; waits while the shell is behind. What comes after the end was ordered is of no use to anybody.
     pub(super) async fn report(&self, event: NetEvent) {
+        if self.ended.borrow().is_none() {
+            self.tell(event).await;
+        }
+    }
+
+    /// Tells the shell also of the end.
+    pub(super) async fn tell(&self, event: NetEvent) {
         // Without a shell there is nobody to tell; the node is going down.
         let _ = self.events.send(event).await;
     }
@@ -105,6 +112,15 @@ impl Connection {
         });
     }
 
+    /// A stream ended that should not. It is no fault where the other side is closing: streams end before the
+    /// connection.
+    pub(super) async fn unless_it_closes(&self, what: &str) -> Fault {
+        match timeout(self.limits.linger * 2, self.quic.closed()).await {
+            Ok(_) => Fault::Lost,
+            Err(_) => Fault::frame(format!("{what} and the connection did not")),
+        }
+    }
+
     pub(super) fn send_control(&self, frame: &Frame) {
         let control = self.control.lock().unwrap_or_else(PoisonError::into_inner);
         let full = control.as_ref().map(|queue| queue.try_send(frame.encode()));
@@ -118,6 +134,7 @@ impl Connection {
         let bytes = batch.len() as u64;
         let waiting = self.push_waiting.fetch_add(bytes, Ordering::Relaxed) + bytes;
         if waiting > PUSH_QUEUE_BYTES && waiting > bytes {
+            self.push_waiting.fetch_sub(bytes, Ordering::Relaxed);
             self.end(Ended::ours(CloseCode::Replaced, "the other side takes pushes too slowly"));
             return;
         }
@@ -134,7 +151,7 @@ impl Connection {
 /// Drives a connection from `Connected` to `Closed`.
 pub(super) async fn run(conn: Arc<Connection>, peer: PeerIdentity, remote: SocketAddr, queues: Queues) -> Ended {
     let (id, dialler) = (conn.id, conn.dialler);
-    conn.report(NetEvent::Connected { conn: id, peer, dialler, remote }).await;
+    conn.tell(NetEvent::Connected { conn: id, peer, dialler, remote }).await;
     let (mut tasks, mut writer) = (JoinSet::new(), JoinSet::new());
     let ended = tokio::select! {
         biased;
@@ -146,12 +163,17 @@ pub(super) async fn run(conn: Arc<Connection>, peer: PeerIdentity, remote: Socke
         },
         error = conn.quic.closed() => Ended::from_quic(&error, None),
     };
-    tasks.shutdown().await;
     if ended.by == EndedBy::Us {
         let code = ended.code.unwrap_or(CloseCode::GoingDown);
-        last_words(&conn, code, &mut writer).await;
+        if is_orderly(code) {
+            // Resets every stream but control: quinn 0.11 sends no CLOSE while the path is congested and a stream still
+            // has something to send (quinn-rs/quinn issue 2785).
+            tasks.shutdown().await;
+            last_words(&conn, code, &mut writer).await;
+        }
         conn.quic.close(varint(code), b"");
     }
+    tasks.shutdown().await;
     tracing::debug!(peer = %conn.peer, conn = id.0, %ended, "connection closed");
     ended
 }
@@ -163,6 +185,11 @@ async fn told_to_end(conn: &Connection) -> Ended {
     ended.expect("waited for, and the sender lives in conn")
 }
 
+/// Whether what was said before the end still matters to the other side, and may still go to it.
+fn is_orderly(code: CloseCode) -> bool {
+    matches!(code, CloseCode::GoingDown | CloseCode::Replaced | CloseCode::Version | CloseCode::WrongState)
+}
+
 /// Lets queued control frames arrive before a close in order. QUIC's own close would drop them.
 async fn last_words(conn: &Connection, code: CloseCode, writer: &mut JoinSet<Result<(), Fault>>) {
     if code == CloseCode::GoingDown {
@@ -170,13 +197,7 @@ async fn last_words(conn: &Connection, code: CloseCode, writer: &mut JoinSet<Res
     }
     let queue = conn.control.lock().unwrap_or_else(PoisonError::into_inner).take();
     drop(queue);
-    match code {
-        CloseCode::GoingDown | CloseCode::Replaced | CloseCode::Version | CloseCode::WrongState => {
-            let _ = timeout(conn.limits.linger, writer.join_next()).await;
-        }
-        // What was said does not matter any more, or must not go to this peer any more.
-        _ => writer.abort_all(),
-    }
+    let _ = timeout(conn.limits.linger, writer.join_next()).await;
 }
 
 /// Runs every task of the connection until one of them says that it must end.
@@ -190,15 +211,15 @@ async fn serve(
         Ok(streams) => streams,
         Err(fault) => return fault,
     };
-    writer.spawn(control::write_queue(conn.clone(), send, queues.control));
-    tasks.spawn(control::read(conn.clone(), recv));
-    tasks.spawn(author::run(conn.clone(), queues.push));
+    writer.spawn(watched(conn.clone(), control::write_queue(conn.clone(), send, queues.control)));
+    tasks.spawn(watched(conn.clone(), control::read(conn.clone(), recv)));
+    tasks.spawn(watched(conn.clone(), author::run(conn.clone(), queues.push)));
     loop {
         let done = tokio::select! {
             Some(done) = tasks.join_next() => done,
             Some(done) = writer.join_next() => done,
             (send, recv) = accept(conn) => {
-                tasks.spawn(first_frame(conn.clone(), send, recv));
+                tasks.spawn(watched(conn.clone(), first_frame(conn.clone(), send, recv)));
                 continue;
             }
         };
@@ -206,6 +227,17 @@ async fn serve(
             return fault;
         }
     }
+}
+
+/// Closes the connection in the moment in which a task finds that it must end. The task's streams are gone by then, and
+/// the other side must hear why before it hears that.
+async fn watched(conn: Arc<Connection>, task: impl Future<Output = Result<(), Fault>>) -> Result<(), Fault> {
+    let result = task.await;
+    if let Err(Fault::Close(code, why)) = &result {
+        conn.end(Ended::ours(*code, why.clone()));
+        conn.quic.close(varint(*code), b"");
+    }
+    result
 }
 
 fn fault_of(done: Result<Result<(), Fault>, JoinError>) -> Option<Fault> {

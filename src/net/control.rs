@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use quinn::{RecvStream, SendStream};
+use quinn::RecvStream;
 use tokio::sync::mpsc;
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
 
 use super::connection::Connection;
 use super::event::NetEvent;
-use super::frames::{Fault, FrameReader, write};
+use super::frames::{Fault, FrameReader, FrameWriter};
 use crate::exchange::{CloseCode, Dialler};
 use crate::wire::Frame;
 
@@ -17,15 +17,14 @@ use crate::wire::Frame;
 const PRIORITY: i32 = 2;
 
 /// Opens or accepts the control stream.
-pub(super) async fn open(conn: &Connection) -> Result<(SendStream, RecvStream), Fault> {
+pub(super) async fn open(conn: &Connection) -> Result<(FrameWriter, RecvStream), Fault> {
     let no_hello = || Fault::Close(CloseCode::NoHello, "no control stream was opened in time".into());
     let (send, recv) = match conn.dialler {
         Dialler::Us => timeout(conn.limits.hello, conn.quic.open_bi()).await,
         Dialler::Them => timeout(conn.limits.hello, conn.quic.accept_bi()).await,
     }
     .map_err(|_| no_hello())??;
-    let _ = send.set_priority(PRIORITY);
-    Ok((send, recv))
+    Ok((FrameWriter::new(send, conn.limits.write, PRIORITY), recv))
 }
 
 /// Reads it to its end.
@@ -41,7 +40,12 @@ pub(super) async fn read(conn: Arc<Connection>, recv: RecvStream) -> Result<(), 
         }
         None => return Err(Fault::Close(CloseCode::NoHello, "the control stream ended before HELLO".into())),
     }
-    while let Some((frame, _)) = reader.next().await? {
+    loop {
+        let frame = match reader.next().await {
+            Ok(Some((frame, _))) => frame,
+            Ok(None) | Err(Fault::Reset) => break,
+            Err(fault) => return Err(fault),
+        };
         match frame {
             Frame::Hello(_)
             | Frame::Trust(_)
@@ -52,21 +56,22 @@ pub(super) async fn read(conn: Arc<Connection>, recv: RecvStream) -> Result<(), 
             other => return Err(Fault::frame(format!("type {} on the control stream", other.kind()))),
         }
     }
-    // The other side has said all it will say and closes once it knows that all of it arrived.
-    sleep(conn.limits.write).await;
-    Err(Fault::frame("the control stream ended and the connection did not"))
+    Err(conn.unless_it_closes("the control stream ended").await)
 }
 
 /// Writes what is queued until the queue is closed, then waits until all of it has arrived.
 pub(super) async fn write_queue(
     conn: Arc<Connection>,
-    mut send: SendStream,
+    mut send: FrameWriter,
     mut queue: mpsc::Receiver<Bytes>,
 ) -> Result<(), Fault> {
     while let Some(bytes) = queue.recv().await {
-        write(&mut send, bytes, conn.limits.write).await?;
+        match send.write(bytes).await {
+            Err(Fault::Reset) => return Err(conn.unless_it_closes("the control stream was stopped").await),
+            written => written?,
+        }
     }
-    let _ = send.finish();
-    let _ = send.stopped().await;
+    send.finish();
+    send.arrived().await;
     Ok(())
 }

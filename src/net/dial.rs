@@ -95,7 +95,7 @@ async fn attempt(net: &Arc<Net>, peer: NodeName, remote: SocketAddr) -> Result<(
         }
         Ok(Ok(quic)) => quic,
     };
-    net.adopt(quic, Some(peer)).map_err(|reason| (Layer::Identity, reason.to_string()))
+    net.adopt(quic, Some(peer))
 }
 
 fn not_begun(error: ConnectError) -> Failure {

@@ -1,8 +1,9 @@
 //! ENCLOSURE: a file in answers of bounded size, so that pushes always find credit.
 //!
-//! QUIC charges credit when bytes are written, over all streams of a connection, and tells only of a finished stream that
-//! all of it arrived. So an answer carries at most [`ENCLOSURE_ANSWER`] bytes, answers on their way hold at most
-//! [`super::ENCLOSURE_BUDGET`], and the asker asks again from where an answer ended, as it does after a broken connection.
+//! QUIC charges credit when bytes are written, over all streams of a connection, and tells only of a finished stream
+//! that all of it arrived. So an answer carries at most [`ENCLOSURE_ANSWER`] bytes, answers on their way hold at most
+//! [`super::ENCLOSURE_BUDGET`], and the asker asks again from where an answer ended, as it does after a broken
+//! connection.
 
 use std::sync::Arc;
 
@@ -12,7 +13,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout;
 
 use super::connection::Connection;
-use super::frames::{Fault, FrameReader, write};
+use super::frames::{Fault, FrameReader, FrameWriter};
 use super::limits::{ENCLOSURE_ANSWER, ENCLOSURE_PIECE};
 use crate::name::EntryId;
 use crate::wire::{EnclosureAbsent, Frame};
@@ -132,9 +133,10 @@ impl Answer {
 async fn ask(conn: &Connection, entry: EntryId, ordinal: u32, offset: u64) -> Result<Answer, EnclosureFault> {
     let within = conn.limits.write;
     let opened = timeout(within, conn.quic.open_bi()).await.map_err(|_| EnclosureFault::Ended)?;
-    let (mut send, recv) = opened.map_err(|_| EnclosureFault::Ended)?;
-    write(&mut send, Frame::EnclosureRequest { entry, ordinal, offset }.encode(), within).await?;
-    let _ = send.finish();
+    let (send, recv) = opened.map_err(|_| EnclosureFault::Ended)?;
+    let mut send = FrameWriter::new(send, within, PRIORITY);
+    send.write(Frame::EnclosureRequest { entry, ordinal, offset }.encode()).await?;
+    send.finish();
     let mut reader = FrameReader::new(recv, conn.limits.frame);
     let reply = reader.next_within(conn.limits.enclosure).await;
     match reply.map_err(|fault| fault.map_or(EnclosureFault::Ended, Into::into))? {
@@ -152,24 +154,20 @@ async fn ask(conn: &Connection, entry: EntryId, ordinal: u32, offset: u64) -> Re
 #[derive(Debug)]
 pub struct EnclosureReply {
     conn: Arc<Connection>,
-    send: Option<SendStream>,
+    send: FrameWriter,
     offset: u64,
 }
 
 impl EnclosureReply {
     pub(super) fn new(conn: Arc<Connection>, send: SendStream, offset: u64) -> Self {
-        let _ = send.set_priority(PRIORITY);
-        Self { conn, send: Some(send), offset }
+        let send = FrameWriter::new(send, conn.limits.write, PRIORITY);
+        Self { conn, send, offset }
     }
 
     /// Says that the file is not to be had.
     pub async fn absent(mut self, absent: EnclosureAbsent) {
-        if let Some(mut send) = self.send.take() {
-            let reply = Frame::EnclosureReply { size: 0, absent }.encode();
-            match write(&mut send, reply, self.conn.limits.write).await {
-                Ok(()) => drop(send.finish()),
-                Err(_) => drop(send.reset(0u32.into())),
-            }
+        if self.send.write(Frame::EnclosureReply { size: 0, absent }.encode()).await.is_ok() {
+            self.send.finish();
         }
     }
 
@@ -178,35 +176,28 @@ impl EnclosureReply {
     ///
     /// # Errors
     /// [`EnclosureFault::Ended`], where the asker is gone.
-    pub async fn present(mut self, size: u64) -> Result<EnclosureWriter, EnclosureFault> {
-        let send = self.send.take().ok_or(EnclosureFault::Ended)?;
-        let left = size.saturating_sub(self.offset).min(ENCLOSURE_ANSWER);
-        let mut writer = EnclosureWriter { conn: self.conn.clone(), send: Some(send), left, room: None };
-        let permits = u32::try_from(left).unwrap_or(u32::MAX);
-        tokio::select! {
-            room = self.conn.budget.clone().acquire_many_owned(permits) => writer.room = room.ok(),
-            _ = self.conn.quic.closed() => return Err(EnclosureFault::Ended),
-        }
-        writer.put(Frame::EnclosureReply { size, absent: EnclosureAbsent::Present }.encode()).await?;
-        Ok(writer)
+    pub async fn present(self, size: u64) -> Result<EnclosureWriter, EnclosureFault> {
+        let Self { conn, mut send, offset } = self;
+        let left = size.saturating_sub(offset).min(ENCLOSURE_ANSWER);
+        let permits = u32::try_from(left).expect("an answer is far below 4 GiB");
+        let room = tokio::select! {
+            room = conn.budget.clone().acquire_many_owned(permits) => room.map_err(|_| EnclosureFault::Ended)?,
+            _ = conn.quic.closed() => return Err(EnclosureFault::Ended),
+        };
+        let reply = Frame::EnclosureReply { size, absent: EnclosureAbsent::Present };
+        send.write(reply.encode()).await.map_err(|_| EnclosureFault::Ended)?;
+        Ok(EnclosureWriter { conn, send, left, room })
     }
 }
 
-impl Drop for EnclosureReply {
-    fn drop(&mut self) {
-        if let Some(mut send) = self.send.take() {
-            let _ = send.reset(0u32.into());
-        }
-    }
-}
-
-/// One answer: a piece of a file on its way to the peer. Dropped before [`EnclosureWriter::finish`] it resets the stream.
+/// One answer: a piece of a file on its way to the peer. Dropped before [`EnclosureWriter::finish`] it resets the
+/// stream.
 #[derive(Debug)]
 pub struct EnclosureWriter {
     conn: Arc<Connection>,
-    send: Option<SendStream>,
+    send: FrameWriter,
     left: u64,
-    room: Option<OwnedSemaphorePermit>,
+    room: OwnedSemaphorePermit,
 }
 
 impl EnclosureWriter {
@@ -215,7 +206,8 @@ impl EnclosureWriter {
         self.left
     }
 
-    /// Writes the next bytes, as far as this answer takes them, and says whether it takes more. Waits while files pause.
+    /// Writes the next bytes, as far as this answer takes them, and says whether it takes more. Waits while files
+    /// pause.
     ///
     /// # Errors
     /// [`EnclosureFault::Ended`], where the asker is gone or reads nothing.
@@ -225,24 +217,18 @@ impl EnclosureWriter {
             let piece = bytes.split_to(bytes.len().min(ENCLOSURE_PIECE));
             let length = piece.len() as u64;
             self.while_paused().await?;
-            self.put(piece).await?;
+            self.send.write(piece).await.map_err(|_| EnclosureFault::Ended)?;
             self.left -= length;
         }
         Ok(self.left > 0)
     }
 
     /// Ends the answer. Its bytes count until the other side has all of them.
-    pub fn finish(mut self) {
-        let (send, room) = (self.send.take(), self.room.take());
-        let Some(mut send) = send else {
-            return;
-        };
-        let _ = send.finish();
-        let within = self.conn.limits.write;
+    pub fn finish(self) {
+        let Self { conn, mut send, room, .. } = self;
+        send.finish();
         tokio::spawn(async move {
-            if timeout(within, send.stopped()).await.is_err() {
-                let _ = send.reset(0u32.into());
-            }
+            let _ = timeout(conn.limits.write, send.arrived()).await;
             drop(room);
         });
     }
@@ -252,20 +238,6 @@ impl EnclosureWriter {
         tokio::select! {
             _ = paused.wait_for(|paused| !paused) => Ok(()),
             _ = self.conn.quic.closed() => Err(EnclosureFault::Ended),
-        }
-    }
-
-    async fn put(&mut self, bytes: Bytes) -> Result<(), EnclosureFault> {
-        let send = self.send.as_mut().ok_or(EnclosureFault::Ended)?;
-        let written = write(send, bytes, self.conn.limits.write).await;
-        written.map_err(|_| EnclosureFault::Ended)
-    }
-}
-
-impl Drop for EnclosureWriter {
-    fn drop(&mut self) {
-        if let Some(mut send) = self.send.take() {
-            let _ = send.reset(0u32.into());
         }
     }
 }

@@ -15,7 +15,7 @@ use tokio::time::timeout;
 use super::connection::{self, Connection};
 use super::event::NetEvent;
 use super::handle::NetHandle;
-use super::layer::varint;
+use super::layer::{Layer, varint};
 use super::limits::{EVENT_QUEUE, Limits};
 use super::strangers::{Knock, Strangers};
 use super::{socket, transport};
@@ -149,28 +149,35 @@ async fn greet(net: Arc<Net>, incoming: Incoming, knock: Knock) {
 }
 
 impl Net {
-    /// Takes a connection whose handshake is done, unless its peer was suspended, removed or revoked meanwhile.
+    /// Takes a connection whose handshake is done, unless its peer was suspended, removed or revoked meanwhile, or has
+    /// too many connections.
     pub(super) fn adopt(
         self: &Arc<Self>,
         quic: quinn::Connection,
         dialled: Option<NodeName>,
-    ) -> Result<(), IdentityRefusal> {
-        let peer = self.judge(&quic, dialled).inspect_err(|reason| {
-            tracing::debug!(%reason, "refused after the handshake");
-            quic.close(varint(CloseCode::SuspendedOrUnknown), b"");
-        })?;
+    ) -> Result<(), (Layer, String)> {
+        let refuse = |quic: &quinn::Connection, code, layer, why: String| {
+            tracing::debug!(%layer, %why, "refused after the handshake");
+            quic.close(varint(code), b"");
+            Err((layer, why))
+        };
+        let peer = match self.judge(&quic, dialled) {
+            Ok(peer) => peer,
+            Err(reason) => {
+                return refuse(&quic, CloseCode::SuspendedOrUnknown, Layer::Identity, reason.to_string());
+            }
+        };
+        let mut connections = self.lock();
+        if self.stopping.load(Ordering::Relaxed) {
+            return refuse(&quic, CloseCode::GoingDown, Layer::Exchange, "this node is stopping".into());
+        }
+        if connections.values().filter(|other| other.peer == peer.node).count() >= self.limits.connections_per_peer {
+            return refuse(&quic, CloseCode::Flood, Layer::Exchange, "too many connections with this peer".into());
+        }
         let dialler = if dialled.is_some() { Dialler::Us } else { Dialler::Them };
         let id = ConnId(self.next.fetch_add(1, Ordering::Relaxed));
-        let (limits, events) = (self.limits.clone(), self.events.clone());
         let remote = quic.remote_address();
-        let (conn, queues) = Connection::new(id, peer.node, dialler, quic, limits, events);
-        let mut connections = self.lock();
-        let of_peer = connections.values().filter(|other| other.peer == peer.node).count();
-        if of_peer >= self.limits.connections_per_peer || self.stopping.load(Ordering::Relaxed) {
-            let stopping = self.stopping.load(Ordering::Relaxed);
-            conn.quic.close(varint(if stopping { CloseCode::GoingDown } else { CloseCode::Flood }), b"");
-            return Ok(());
-        }
+        let (conn, queues) = Connection::new(id, peer.node, dialler, quic, self.limits.clone(), self.events.clone());
         connections.insert(id, conn.clone());
         drop(connections);
         tracing::debug!(peer = %peer.node, conn = id.0, ?dialler, %remote, "connected");
@@ -178,8 +185,8 @@ impl Net {
         tokio::spawn(async move {
             let why = connection::run(conn.clone(), peer, remote, queues).await;
             net.lock().remove(&id);
-            conn.report(NetEvent::Closed { conn: id, why }).await;
             net.ended.notify_waiters();
+            conn.tell(NetEvent::Closed { conn: id, why }).await;
         });
         Ok(())
     }

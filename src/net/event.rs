@@ -58,8 +58,8 @@ pub enum NetEvent {
         /// The part of the window that the batch takes; dropped when the batch is dealt with.
         room: Room,
     },
-    /// COSIGNED, SHOWS or FAULT on the back of this node's push stream. After FAULT the stream is reset, and pushes that
-    /// waited are dropped.
+    /// COSIGNED, SHOWS or FAULT on the back of this node's push stream. After FAULT the stream is reset, and pushes
+    /// that waited are dropped.
     Back {
         /// Over which connection.
         conn: ConnId,

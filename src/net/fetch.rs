@@ -8,11 +8,14 @@ use tokio::time::timeout;
 
 use super::author::encode;
 use super::connection::Connection;
-use super::frames::{Fault, FrameReader, write};
-use super::limits::{FETCH_ANSWER, FRAME_BYTES, WRITE_PIECE};
+use super::frames::{Fault, FrameReader, FrameWriter};
+use super::limits::{FETCH_ANSWER, FRAME_BYTES};
 use crate::exchange::{FetchFault, Pushed};
 use crate::name::Origin;
 use crate::wire::{EntryFrame, Frame};
+
+/// Behind pushes, before files.
+const PRIORITY: i32 = 0;
 
 /// Asks for entries and waits for the answer, which may hold fewer than asked: it ends at [`FETCH_ANSWER`] bytes.
 pub(super) async fn ask(conn: &Connection, origin: Origin, from: u64, to: u64) -> Result<Pushed, FetchFault> {
@@ -25,9 +28,10 @@ pub(super) async fn ask(conn: &Connection, origin: Origin, from: u64, to: u64) -
 async fn read_answer(conn: &Connection, origin: Origin, from: u64, to: u64) -> Result<Pushed, Fault> {
     let within = conn.limits.write;
     let stalled = || Fault::stalled("the other side does not answer");
-    let (mut send, recv) = timeout(within, conn.quic.open_bi()).await.map_err(|_| stalled())??;
-    write(&mut send, Frame::Fetch { origin, from, to }.encode(), within).await?;
-    let _ = send.finish();
+    let (send, recv) = timeout(within, conn.quic.open_bi()).await.map_err(|_| stalled())??;
+    let mut send = FrameWriter::new(send, within, PRIORITY);
+    send.write(Frame::Fetch { origin, from, to }.encode()).await?;
+    send.finish();
     let mut reader = FrameReader::new(recv, conn.limits.frame);
     let (mut entries, mut bytes) = (Vec::new(), 0);
     loop {
@@ -52,14 +56,11 @@ async fn read_answer(conn: &Connection, origin: Origin, from: u64, to: u64) -> R
 
 /// Answers a FETCH. Dropped without an answer it resets the stream, and the asker learns that there is none.
 #[derive(Debug)]
-pub struct FetchReply {
-    send: Option<SendStream>,
-    within: Duration,
-}
+pub struct FetchReply(FrameWriter);
 
 impl FetchReply {
     pub(super) fn new(send: SendStream, within: Duration) -> Self {
-        Self { send: Some(send), within }
+        Self(FrameWriter::new(send, within, PRIORITY))
     }
 
     /// Sends the first [`FETCH_ANSWER`] bytes of `entries`, at least one, and the note that covers them. What the asker
@@ -67,32 +68,14 @@ impl FetchReply {
     pub async fn send(mut self, mut entries: Vec<EntryFrame>, note: Bytes) {
         let mut bytes = 0;
         let fits = entries.iter().take_while(|entry| {
-            let before = bytes;
+            let first = bytes == 0;
             bytes += (entry.leaf.bytes().len() + entry.leaf.body_len()) as u64;
-            before == 0 || bytes <= FETCH_ANSWER
+            first || bytes <= FETCH_ANSWER
         });
         let fits = fits.count();
         entries.truncate(fits);
-        let mut answer = encode(entries, note);
-        let Some(mut send) = self.send.take() else {
-            return;
-        };
-        while !answer.is_empty() {
-            let piece = answer.split_to(answer.len().min(WRITE_PIECE));
-            if write(&mut send, piece, self.within).await.is_err() {
-                let _ = send.reset(0u32.into());
-                return;
-            }
-        }
-        let _ = send.finish();
-    }
-}
-
-impl Drop for FetchReply {
-    fn drop(&mut self) {
-        // quinn would finish a dropped stream, as if the answer were whole.
-        if let Some(mut send) = self.send.take() {
-            let _ = send.reset(0u32.into());
+        if self.0.write_pieces(encode(entries, note)).await.is_ok() {
+            self.0.finish();
         }
     }
 }

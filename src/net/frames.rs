@@ -6,6 +6,7 @@ use bytes::{Bytes, BytesMut};
 use quinn::{ConnectionError, ReadError, RecvStream, SendStream, WriteError};
 use tokio::time::{Instant, timeout, timeout_at};
 
+use super::limits::WRITE_PIECE;
 use crate::exchange::CloseCode;
 use crate::wire::{FRAME_HEAD, Frame, FrameHead, WireError, frame_head};
 
@@ -204,21 +205,65 @@ impl FrameReader {
     }
 }
 
-/// Writes `bytes`; QUIC must take some of them within `within`, again and again.
-///
-/// Not cancel safe: reset the stream after a cancelled write.
-///
-/// # Errors
-/// [`Fault::stalled`] where it does not, else see [`Fault`].
-pub(super) async fn write(stream: &mut SendStream, bytes: Bytes, within: Duration) -> Result<(), Fault> {
-    let mut rest = [bytes];
-    while !rest[0].is_empty() {
-        match timeout(within, stream.write_chunks(&mut rest)).await {
-            Ok(written) => written?,
-            Err(_) => return Err(Fault::stalled("the other side has read nothing for too long")),
-        };
+/// Writes to a stream. Dropped before [`FrameWriter::finish`] it resets the stream: quinn itself would finish it, as if
+/// all were said, and keep what is not sent yet, behind which not even a close gets out when the path is congested.
+#[derive(Debug)]
+pub(super) struct FrameWriter {
+    stream: SendStream,
+    within: Duration,
+    finished: bool,
+}
+
+impl FrameWriter {
+    /// Writes to `stream`; QUIC must take some bytes within `within`, again and again.
+    pub(super) fn new(stream: SendStream, within: Duration, priority: i32) -> Self {
+        let _ = stream.set_priority(priority);
+        Self { stream, within, finished: false }
     }
-    Ok(())
+
+    /// Writes `bytes`. Not cancel safe: drop the writer after a cancelled write.
+    ///
+    /// # Errors
+    /// [`Fault::stalled`] where QUIC takes nothing, else see [`Fault`].
+    pub(super) async fn write(&mut self, bytes: Bytes) -> Result<(), Fault> {
+        let mut rest = [bytes];
+        while !rest[0].is_empty() {
+            match timeout(self.within, self.stream.write_chunks(&mut rest)).await {
+                Ok(written) => written?,
+                Err(_) => return Err(Fault::stalled("the other side has read nothing for too long")),
+            };
+        }
+        Ok(())
+    }
+
+    /// Writes a long buffer piece by piece.
+    ///
+    /// # Errors
+    /// As [`FrameWriter::write`].
+    pub(super) async fn write_pieces(&mut self, mut bytes: Bytes) -> Result<(), Fault> {
+        while !bytes.is_empty() {
+            self.write(bytes.split_to(bytes.len().min(WRITE_PIECE))).await?;
+        }
+        Ok(())
+    }
+
+    /// Says that nothing follows.
+    pub(super) fn finish(&mut self) {
+        self.finished = self.stream.finish().is_ok();
+    }
+
+    /// Waits until all of a finished stream has arrived, or the other side wants no more of it, or the connection ends.
+    pub(super) async fn arrived(&self) {
+        let _ = self.stream.stopped().await;
+    }
+}
+
+impl Drop for FrameWriter {
+    fn drop(&mut self) {
+        if !self.finished {
+            let _ = self.stream.reset(0u32.into());
+        }
+    }
 }
 
 #[cfg(test)]
@@ -275,7 +320,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_bytes_panic_and_memory_stays_within_what_came(parts in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..400), 0..20)) {
+        fn no_bytes_panic_and_memory_stays_within_what_came(
+            parts in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..400), 0..20),
+        ) {
             let mut splitter = Splitter::default();
             let mut given = 0;
             for part in parts {

@@ -42,8 +42,8 @@ impl NetHandle {
         self.0.strangers.count()
     }
 
-    /// Dials a peer, its addresses in turn. Ends in [`super::NetEvent::Connected`] or [`super::NetEvent::DialFailed`]; a
-    /// second order while one is under way does nothing.
+    /// Dials a peer, its addresses in turn. Ends in [`super::NetEvent::Connected`] or
+    /// [`super::NetEvent::DialFailed`]; a second order while one is under way does nothing.
     pub fn dial(&self, peer: NodeName, addresses: Vec<Address>) {
         if self.0.dialling.lock().unwrap_or_else(PoisonError::into_inner).insert(peer) {
             tokio::spawn(dial::run(self.0.clone(), peer, addresses));
@@ -123,14 +123,15 @@ impl NetHandle {
         }
     }
 
-    /// Closes every connection in order and stops listening. Takes no longer than [`super::Limits::linger`] and a second.
+    /// Closes every connection in order and stops listening. Takes no longer than [`super::Limits::linger`] and two
+    /// seconds.
     pub async fn shutdown(&self) {
         let net = &self.0;
         net.stopping.store(true, Ordering::Relaxed);
         for conn in net.connections() {
             conn.end(Ended::ours(CloseCode::GoingDown, "this node is stopping"));
         }
-        let _ = timeout(net.limits.linger, async {
+        let _ = timeout(net.limits.linger + LAST_PACKETS, async {
             loop {
                 let ended = net.ended.notified();
                 if net.connections().is_empty() {

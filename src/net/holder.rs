@@ -10,7 +10,7 @@ use tokio::task::JoinSet;
 use super::author::PRIORITY;
 use super::connection::Connection;
 use super::event::{NetEvent, Room};
-use super::frames::{Fault, FrameReader, write};
+use super::frames::{Fault, FrameReader, FrameWriter};
 use super::limits::BACK_QUEUE;
 use crate::exchange::{CloseCode, Pushed};
 use crate::wire::{EntryFrame, Frame};
@@ -30,8 +30,8 @@ struct Slot {
 pub(super) struct Full;
 
 impl Back {
-    /// Queues a frame. A FAULT is the last of its stream. Without an open stream the frame is dropped: its successor will
-    /// be compared by HELLO.
+    /// Queues a frame. A FAULT is the last of its stream. Without an open stream the frame is dropped: its successor
+    /// will be compared by HELLO.
     pub(super) fn put(&self, frame: &Frame) -> Result<(), Full> {
         let mut slot = self.lock();
         let Some(queue) = &slot.queue else {
@@ -85,9 +85,9 @@ pub(super) async fn run(
     let Some((stream, queue)) = conn.back.begin() else {
         return Err(Fault::frame("a second push stream while one is open"));
     };
-    let _ = send.set_priority(PRIORITY);
+    let send = FrameWriter::new(send, conn.limits.write, PRIORITY);
     let mut back = JoinSet::new();
-    back.spawn(write_back(conn.clone(), send, queue));
+    back.spawn(write_back(send, queue));
     let end = tokio::select! {
         biased;
         // After a FAULT, or when the other side takes no more answers.
@@ -103,16 +103,12 @@ pub(super) async fn run(
 }
 
 /// Writes answers until the queue is closed, which a FAULT does.
-async fn write_back(
-    conn: Arc<Connection>,
-    mut send: SendStream,
-    mut queue: mpsc::Receiver<Bytes>,
-) -> Result<(), Fault> {
+async fn write_back(mut send: FrameWriter, mut queue: mpsc::Receiver<Bytes>) -> Result<(), Fault> {
     while let Some(bytes) = queue.recv().await {
-        write(&mut send, bytes, conn.limits.write).await?;
+        send.write(bytes).await?;
     }
     // A reset here could overtake the FAULT; the stream's other half is stopped instead.
-    let _ = send.finish();
+    send.finish();
     Ok(())
 }
 

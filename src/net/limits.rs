@@ -12,21 +12,23 @@ pub const STREAMS: u32 = 16;
 /// Bytes in flight on one stream. At 700 ms this still carries 5 MB/s.
 pub const STREAM_WINDOW: u64 = 4 * MIB;
 
-/// Bytes of a batch beyond the announced window: VOLUME and VOID entries do not count against the window (RULES).
+/// Bytes of a batch beyond the announced window: VOLUME and VOID entries do not count against it, and what does weighs
+/// less there than as a frame (salt, lengths, and headers of up to 1 KiB in each of at most 1,024 entries).
 pub const PUSH_EXEMPT: u64 = MIB;
 
 /// Bytes of the longest frame with its head.
 pub const FRAME_BYTES: u64 = (MAX_FRAME + FRAME_HEAD - 1) as u64;
 
-/// Enclosures that are fetched from one peer at once. Each may fill a stream window; the receive window has room for all.
+/// Enclosures that are fetched from one peer at once. Each may fill a stream window; the receive window has room for
+/// all.
 pub const ENCLOSURES_AT_ONCE: usize = 2;
 
 /// Bytes of a file that one answer carries; the asker asks again from where it ended. QUIC tells only of a whole stream
 /// when it has arrived, so an answer is the piece in which unacknowledged bytes are counted.
 pub const ENCLOSURE_ANSWER: u64 = 2 * MIB;
 
-/// Unacknowledged bytes of files on the way to one peer: less than half of what [`Limits::send_window`] and a conforming
-/// peer's receive window hold, so that a push always finds credit.
+/// Unacknowledged bytes of files on the way to one peer: less than half of what [`Limits::send_window`] and a
+/// conforming peer's receive window hold, so that a push always finds credit.
 pub const ENCLOSURE_BUDGET: u64 = 2 * ENCLOSURE_ANSWER;
 
 /// Bytes of a file written at a time, so that a pause takes effect and pushes come between.
@@ -63,7 +65,7 @@ pub const INCOMING: usize = 128;
 /// Bytes kept for one such attempt, and for all of them.
 pub const INCOMING_BYTES: (u64, u64) = (16 << 10, 1 << 20);
 
-/// Addresses tried for one dial: as many as an introduction may hold for a node.
+/// Addresses tried for one dial: twice what an introduction may hold for a node, for those that an operator adds.
 pub const DIAL_ADDRESSES: usize = 16;
 
 /// What differs between machines, and what tests shorten.
@@ -77,11 +79,13 @@ pub struct Limits {
     pub handshakes_per_prefix: usize,
     /// Live connections of one peer: both sides dial, and a newer one replaces an older one.
     pub connections_per_peer: usize,
-    /// From the first packet to the judged certificate: three round trips of 700 ms and a 16 KiB chain at 8 KB/s, with loss.
+    /// From the first packet to the judged certificate: three round trips of 700 ms and a 16 KiB chain at 8 KB/s,
+    /// with loss.
     pub handshake: Duration,
     /// Until a peer's HELLO begins.
     pub hello: Duration,
-    /// From a frame's first byte to its last: 64 KiB take 8 s at 64 kbit/s, several times that with loss and other traffic.
+    /// From a frame's first byte to its last: 64 KiB take 8 s at 64 kbit/s, several times that with loss and other
+    /// traffic.
     pub frame: Duration,
     /// Until QUIC takes at least one more byte of what is to be written.
     pub write: Duration,

@@ -16,7 +16,7 @@ pub(super) fn bind(address: SocketAddr) -> io::Result<UdpSocket> {
     // The kernel gives less where its own limit is lower; that costs speed, not correctness.
     let asked = [socket.set_recv_buffer_size(UDP_BUFFER), socket.set_send_buffer_size(UDP_BUFFER)];
     if asked.iter().any(Result::is_err) || socket.recv_buffer_size()? < UDP_BUFFER {
-        tracing::debug!(%address, bytes = socket.recv_buffer_size()?, "the kernel gives a smaller UDP buffer than asked");
+        tracing::debug!(%address, bytes = socket.recv_buffer_size()?, "a smaller UDP buffer than asked for");
     }
     socket.bind(&address.into())?;
     Ok(socket.into())

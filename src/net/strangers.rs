@@ -1,4 +1,5 @@
-//! Counts handshakes whose certificate is not yet judged, in all and per prefix, so that strangers cannot use this node up.
+//! Counts handshakes whose certificate is not yet judged, in all and per prefix, so that strangers cannot use this
+//! node up.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};

@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::Core;
-use super::note_text::note;
+use super::note_text::{is_full, note};
 use super::session::{Held, Outstanding, Step};
 use crate::exchange::env::Env;
 use crate::exchange::fold::{Author, Item, window_bytes};
@@ -215,16 +215,16 @@ impl Core {
     fn sign_and_push(&mut self, now: Millis, env: &mut dyn Env, name: NodeName) {
         let Some((volume, own)) = self.peer(name).and_then(|peer| peer.own.volume()) else { return };
         let size = own.size();
-        let lines = own.head_at(size).map(|head| head.lines.len());
-        let is_full = lines.is_some_and(|lines| lines >= 2);
+        let lines = own.head_at(size).map(|head| is_full(&head.lines));
+        let full_now = lines == Some(true);
         let session = self.session(name);
         let new_entries = size > session.pushed;
-        let full_due = std::mem::take(&mut session.full_due) && !is_full;
+        let full_due = std::mem::take(&mut session.full_due) && !full_now;
         if !new_entries && !full_due {
             return;
         }
         let full = full_due || !session.full_signed;
-        if lines.is_none() || full && !is_full {
+        if lines.is_none() || full && !full_now {
             self.sign_head(now, env, name, volume, full);
         }
         self.push(now, name, volume);
@@ -255,7 +255,7 @@ impl Core {
         if lines.is_empty() {
             lines.push(sign_log_line(&head, KeyAlgorithm::Ed25519, env.signer()).to_string());
         }
-        if full && lines.len() < 2 {
+        if full && !is_full(&lines) {
             lines.push(sign_log_line(&head, KeyAlgorithm::MlDsa44, env.signer()).to_string());
         }
         lines
@@ -268,7 +268,7 @@ impl Core {
         let Some(own) = self.peer(name).map(|peer| &peer.own) else { return };
         let Some(head) = own.volumes.get(&volume).and_then(|own| own.heads.back()) else { return };
         let origin = Author::origin(self.me, name, volume);
-        let (size, full) = (head.size, head.lines.len() >= 2);
+        let (size, full) = (head.size, is_full(&head.lines));
         let text = note(origin, size, head.root, &[&head.lines, &head.receipt]);
         let mut bytes = 0;
         let mut entries = Vec::new();

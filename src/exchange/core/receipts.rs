@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::Core;
 use super::compare::own_keys;
-use super::note_text::{judge, judge_receipt, note};
+use super::note_text::{is_full, judge, judge_receipt, note};
 use super::session::{Held, Step};
 use crate::exchange::env::Env;
 use crate::exchange::io::{Answer, ConnId, Effect, Notice};
@@ -44,7 +44,7 @@ impl Core {
         let Some(peer) = self.peer(name) else { return };
         let own = peer.own.volumes.get(&origin.volume).filter(|_| origin.from == self.me && origin.to == name);
         let Some(head) = own.and_then(|own| own.head_at(size)) else { return };
-        let (root, full) = (head.root, head.lines.len() >= 2);
+        let (root, full) = (head.root, is_full(&head.lines));
         let text = note(origin, size, root, &[&head.lines, lines]);
         let receipt = Checkpoint::parse(&text).ok().and_then(|note| judge_receipt(env, &note, name, &peer.keys));
         let Some(receipt) = receipt.filter(|receipt| receipt.full || !full) else {

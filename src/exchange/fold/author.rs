@@ -26,7 +26,8 @@ pub struct Item {
     pub enclosures: u32,
 }
 
-/// The order of the queue: precedence, then real before exercise, then age.
+/// The order of the queue: VOIDs (nothing can be pushed before them), then precedence, then real before exercise, then
+/// age.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct QueueKey {
     slowness: u32,
@@ -36,11 +37,8 @@ pub struct QueueKey {
 
 impl QueueKey {
     fn of(item: &Item) -> Self {
-        Self {
-            slowness: Precedence::Flash.number() - item.header.precedence.number(),
-            exercise: item.header.exercise,
-            queued: item.queued,
-        }
+        let slowness = Precedence::Flash.number() + 1 - item.header.precedence.number();
+        Self { slowness: if is_void(item) { 0 } else { slowness }, exercise: item.header.exercise, queued: item.queued }
     }
 }
 
@@ -349,7 +347,8 @@ impl Author {
         if index == 0 {
             let start = Fetching { range: CompactRange::default(), first: 0, found: Vec::new(), opening: None };
             self.fetching.insert(volume, start);
-        } else if !self.fetching.contains_key(&volume) {
+        } else if self.fetching.get(&volume).is_none_or(|fetching| fetching.range.size() != index) {
+            // A fetch that was cut off begins again where the own copy ends.
             let Some(own) = self.volumes.get(&volume).filter(|own| own.size() == index) else { return };
             let start = Fetching { range: own.range.clone(), first: index, found: Vec::new(), opening: None };
             self.fetching.insert(volume, start);
@@ -372,7 +371,10 @@ impl Author {
     pub(super) fn fetched_head(&mut self, volume: Volume, size: u64, root: Hash, lines: &[String]) {
         let known = self.fetching.remove(&volume);
         let Some(fetching) = known.filter(|f| f.range.size() == size && f.range.root() == root) else { return };
-        let head = OwnHead { size, root, lines: lines.to_vec(), receipt: Vec::new() };
+        // The author's lines bear the origin, which ends in the volume; the others are the holder's.
+        let author = format!("/{volume} ");
+        let (own_lines, receipt) = lines.iter().cloned().partition(|line: &String| line.contains(&author));
+        let head = OwnHead { size, root, lines: own_lines, receipt };
         let old = self.volumes.get(&volume);
         let (keys, before, reason, opened) = match (fetching.opening, old) {
             (Some(opening), _) => opening,
