@@ -133,20 +133,23 @@ impl Inner {
     async fn outcome(&self, to: SendTo, answer: Answer, wait: WaitFor) -> Result<Sent, Failure> {
         let (state, receipt_time) = match answer {
             Answer::Denied(denied) => return Err(super::refused(DOING, &denied)),
-            Answer::Done | Answer::Queued { .. } => (MessageState::Queued, None),
             Answer::Ended { why: Drop::Cancelled, .. } => (MessageState::Cancelled, None),
             Answer::Ended { why: Drop::Expired, .. } => (MessageState::Expired, None),
-            Answer::Delivered { receipt_time, .. } => {
+            Answer::Delivered { receipt_time, .. } if wait == WaitFor::Receipt => {
                 (MessageState::Delivered, Some(Millis(receipt_time.saturating_mul(1000))))
             }
+            // A repeated command may find its message further than it asks.
+            Answer::Done | Answer::Queued { .. } if wait == WaitFor::Queued => match self.find(DOING, to.id).await? {
+                Some(message) => (super::show::state(&message), receipt_time(&message)),
+                None => (MessageState::Queued, None),
+            },
+            Answer::Done | Answer::Queued { .. } | Answer::Delivered { .. } => self.wait_for(to.id, wait).await?,
         };
-        let waits_on = state == MessageState::Delivered && matches!(wait, WaitFor::Held | WaitFor::Ack);
-        let state = if waits_on { self.wait_for(to.id, wait).await? } else { state };
         Ok(Sent { peer: to.peer, id: to.id, state, receipt_time })
     }
 
-    /// Waits until the index tells that the peer holds all files, or that a person there has acknowledged.
-    async fn wait_for(&self, id: EntryId, wait: WaitFor) -> Result<MessageState, Failure> {
+    /// Waits until the index tells that the message has come as far as is wanted.
+    async fn wait_for(&self, id: EntryId, wait: WaitFor) -> Result<(MessageState, Option<Millis>), Failure> {
         let mut news = self.node.journal_news();
         loop {
             let durable = *news.borrow_and_update();
@@ -155,7 +158,7 @@ impl Inner {
             if let Some(message) = message
                 && let Some(state) = reached(&message, wait)
             {
-                return Ok(state);
+                return Ok((state, receipt_time(&message)));
             }
             news.changed().await.map_err(|_| super::stopping(super::Stopped))?;
         }
@@ -179,13 +182,22 @@ impl Inner {
 /// Whether a message has come as far as is waited for, or has ended otherwise.
 fn reached(message: &Message, wait: WaitFor) -> Option<MessageState> {
     let state = super::show::state(message);
-    let ended = message.refused.is_some() || message.withdrawn || message.declined || message.answered;
+    let left = message.expired || message.cancelled;
+    let ended = left || message.refused.is_some() || message.withdrawn || message.declined || message.answered;
     let acknowledged = message.acknowledged.is_some();
     match wait {
         WaitFor::Ack => (acknowledged || ended).then_some(state),
-        WaitFor::Held => (message.held || message.enclosures == 0 || acknowledged || ended).then_some(state),
-        WaitFor::Queued | WaitFor::Receipt => Some(state),
+        WaitFor::Held => {
+            let held = message.held || (message.enclosures == 0 && message.receipt.is_some());
+            (held || acknowledged || ended).then_some(state)
+        }
+        WaitFor::Receipt => (message.receipt.is_some() || acknowledged || ended).then_some(state),
+        WaitFor::Queued => Some(state),
     }
+}
+
+fn receipt_time(message: &Message) -> Option<Millis> {
+    message.receipt?.time_seconds.map(|seconds| Millis(seconds.saturating_mul(1000)))
 }
 
 fn first(send: &Send) -> String {
