@@ -5,15 +5,9 @@ use std::collections::BTreeSet;
 use super::Inner;
 use crate::api::{Caller, Failure, MessageState, Reply, Send, SendTo, Sent, WaitFor, code};
 use crate::exchange::{Answer, Command, Drop, NewItem, Wait};
-use crate::name::{CaseId, Desk, EntryId, Millis, Precedence};
+use crate::name::{CaseId, Desk, EntryId, Millis};
 use crate::store::Message;
-use crate::wire::{Body, Enclosure, MAX_ENCLOSURES, Text};
-
-/// Recipients of one command: more States than there are.
-pub const MAX_RECIPIENTS: usize = 256;
-
-/// Words of the text of an IMMEDIATE or FLASH message: detail goes into an enclosure.
-pub const MAX_URGENT_WORDS: usize = 200;
+use crate::wire::{Body, Enclosure, Text};
 
 const DOING: &str = "sending a message";
 
@@ -205,36 +199,12 @@ fn fresh_case() -> Result<CaseId, Failure> {
     Ok(CaseId(case))
 }
 
-/// What can be judged from the command alone.
+/// What the command must keep to, as the commands check it too before they upload; and no id twice.
 fn check(send: &Send) -> Result<(), Failure> {
-    let bad = |why: String, todo: &str| Err(Failure::new(code::BAD_REQUEST, DOING, why, todo));
-    if send.to.is_empty() || send.to.len() > MAX_RECIPIENTS {
-        return bad(format!("a message has 1 to {MAX_RECIPIENTS} recipients"), "");
-    }
-    let (peers, ids): (BTreeSet<_>, BTreeSet<_>) = send.to.iter().map(|to| (to.peer, to.id)).unzip();
-    if peers.len() != send.to.len() || ids.len() != send.to.len() {
-        return bad("a recipient or an id stands twice in the command".into(), "");
-    }
-    if send.kind.is_machine() {
-        return bad(format!("{} is made by machines only", send.kind), "");
-    }
-    if send.kind == crate::name::Kind::Acknowledgement {
-        return bad("an acknowledgement is a command of its own".into(), "use `verbale ack`");
-    }
-    if [&send.subject, &send.justification].iter().any(|line| line.contains(['\n', '\r'])) {
-        return bad("subject and justification have one line each".into(), "");
-    }
-    if send.enclosures.len() > MAX_ENCLOSURES {
-        return bad(format!("a message has at most {MAX_ENCLOSURES} enclosures"), "");
-    }
-    if send.precedence >= Precedence::Immediate {
-        if send.justification.trim().is_empty() {
-            return bad(format!("{} needs a justification of one line", send.precedence), "give it with --why");
-        }
-        if send.text.split_whitespace().count() > MAX_URGENT_WORDS {
-            let why = format!("the text of {} has at most {MAX_URGENT_WORDS} words", send.precedence);
-            return bad(why, "put the detail into an enclosure");
-        }
+    send.check()?;
+    let ids: BTreeSet<_> = send.to.iter().map(|to| to.id).collect();
+    if ids.len() != send.to.len() {
+        return Err(Failure::new(code::BAD_REQUEST, DOING, "an id stands twice in the command", ""));
     }
     Ok(())
 }
@@ -247,58 +217,5 @@ fn body_of(send: &Send) -> Body {
         reply_expected: send.reply_expected,
         justification: send.justification.clone(),
         ..Body::default()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::name::{Kind, Pap, Tlp};
-    use crate::wire::ReplyExpected;
-
-    fn command(precedence: Precedence, words: usize) -> Send {
-        Send {
-            to: vec![SendTo { peer: "XB".parse().unwrap(), id: EntryId([1; 16]) }],
-            kind: Kind::Warning,
-            language: "en".into(),
-            subject: "subject".into(),
-            text: "word ".repeat(words),
-            precedence,
-            justification: "service down".into(),
-            tlp: Tlp::AmberStrict,
-            pap: Pap::None,
-            marking: String::new(),
-            exercise: false,
-            from_desk: None,
-            to_desk: None,
-            expires: None,
-            case: None,
-            new_case: false,
-            in_reply_to: None,
-            reply_expected: ReplyExpected::No,
-            own_reference: String::new(),
-            enclosures: Vec::new(),
-            wait: WaitFor::Queued,
-            confirmed_by_flag: false,
-        }
-    }
-
-    #[test]
-    fn an_urgent_text_at_the_limit_passes_and_one_word_over_does_not() {
-        assert!(check(&command(Precedence::Flash, MAX_URGENT_WORDS)).is_ok());
-        assert!(check(&command(Precedence::Flash, MAX_URGENT_WORDS + 1)).is_err());
-        assert!(check(&command(Precedence::Routine, MAX_URGENT_WORDS + 1)).is_ok());
-        assert!(check(&Send { justification: " ".into(), ..command(Precedence::Immediate, 1) }).is_err());
-    }
-
-    #[test]
-    fn machine_kinds_acknowledgements_and_repeated_recipients_are_refused() {
-        let good = command(Precedence::Routine, 1);
-        assert!(check(&Send { kind: Kind::Ping, ..good.clone() }).is_err());
-        assert!(check(&Send { kind: Kind::Acknowledgement, ..good.clone() }).is_err());
-        assert!(check(&Send { subject: "two\nlines".into(), ..good.clone() }).is_err());
-        assert!(check(&Send { to: vec![], ..good.clone() }).is_err());
-        let to = [good.to.clone(), good.to.clone()].concat();
-        assert!(check(&Send { to, ..good }).is_err());
     }
 }
