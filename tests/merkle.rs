@@ -1,11 +1,11 @@
-//! Trees and their proofs against the definition, against the published example tree, and against another implementation.
+//! Trees and their proofs against the definition, the published example tree, and another implementation.
 
 use ct_merkle::mem_backed_tree::MemoryBackedTree;
 use proptest::prelude::*;
 use sha2::Sha256;
 use verbale::merkle::{
-    CompactRange, ProofError, ProveError, consistency_proof, empty_root, inclusion_proof, leaf_hash, node_hash,
-    over_leaves, root_of, verify_consistency, verify_inclusion,
+    CompactRange, MAX_PROOF_HASHES, MAX_SIZE, ProofError, ProveError, consistency_proof, empty_root, inclusion_proof,
+    leaf_hash, node_hash, over_leaves, root_of, verify_consistency, verify_inclusion,
 };
 use verbale::name::Hash;
 
@@ -151,13 +151,16 @@ fn proofs_are_asked_for_within_the_tree_only_and_missing_hashes_are_named() {
     assert_eq!(inclusion_proof(0, 0, &subtree), Err(ProveError::OutOfRange { asked: 0, size: 0 }));
     assert_eq!(consistency_proof(8, 7, &subtree), Err(ProveError::OutOfRange { asked: 8, size: 7 }));
     assert!(matches!(inclusion_proof(0, 8, &subtree), Err(ProveError::Missing(hole)) if hole.level == 2));
-    assert!(inclusion_proof(u64::MAX, u64::MAX, &subtree).is_err());
-    assert!(consistency_proof(1, u64::MAX, &subtree).is_err());
+    let everywhere = |_: u32, _: u64| Some(Hash::default());
+    for (size, is_made) in [(MAX_SIZE - 1, true), (MAX_SIZE, true), (MAX_SIZE + 1, false), (u64::MAX, false)] {
+        assert_eq!(inclusion_proof(0, size, everywhere).is_ok(), is_made, "{size}");
+        assert_eq!(consistency_proof(1, size, everywhere).is_ok(), is_made, "{size}");
+    }
 }
 
 #[test]
 fn a_proof_in_a_tree_of_the_largest_size_is_made_and_judged() {
-    let size = verbale::merkle::MAX_SIZE;
+    let size = MAX_SIZE;
     // A tree in which every subtree of a level has the same hash, as if all leaves were equal.
     let mut levels = vec![leaf_hash(b"same")];
     for level in 1..64 {
@@ -167,11 +170,11 @@ fn a_proof_in_a_tree_of_the_largest_size_is_made_and_judged() {
     let root = root_of(size, subtree).unwrap();
     for index in [0, 1, size / 2, size - 1] {
         let proof = inclusion_proof(index, size, subtree).unwrap();
-        assert!(proof.len() <= verbale::merkle::MAX_PROOF_HASHES);
+        assert!(proof.len() <= MAX_PROOF_HASHES);
         assert_eq!(verify_inclusion(&levels[0], index, size, &proof, &root), Ok(()));
         let smaller = root_of(index + 1, subtree).unwrap();
         let proof = consistency_proof(index + 1, size, subtree).unwrap();
-        assert!(proof.len() <= verbale::merkle::MAX_PROOF_HASHES);
+        assert!(proof.len() <= MAX_PROOF_HASHES);
         assert_eq!(verify_consistency(index + 1, &smaller, size, &root, &proof), Ok(()));
     }
     let range = CompactRange::from_subtrees(size, subtree).unwrap();
@@ -185,8 +188,8 @@ fn a_range_whose_peaks_do_not_belong_to_its_size_does_not_exist() {
     assert_eq!(CompactRange::from_peaks(11, peaks.clone()), Some(range.clone()));
     assert_eq!(CompactRange::from_peaks(12, peaks.clone()), None);
     assert_eq!(CompactRange::from_peaks(0, peaks.clone()), None);
-    assert_eq!(CompactRange::from_peaks(verbale::merkle::MAX_SIZE + 1, peaks[..1].to_vec()), None);
-    assert!(CompactRange::from_peaks(verbale::merkle::MAX_SIZE, vec![Hash::default(); 63]).is_some());
+    assert_eq!(CompactRange::from_peaks(MAX_SIZE + 1, peaks[..1].to_vec()), None);
+    assert!(CompactRange::from_peaks(MAX_SIZE, vec![Hash::default(); 63]).is_some());
     let stored = postcard::to_stdvec(&range).unwrap();
     assert_eq!(postcard::from_bytes::<CompactRange>(&stored).unwrap(), range);
     let mut wrong = stored.clone();

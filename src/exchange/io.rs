@@ -6,8 +6,9 @@ use bytes::Bytes;
 
 use super::Stored;
 use super::record::{Change, Drop, Place, Record};
+use crate::merkle::CompactRange;
 use crate::name::{
-    BootNonce, CaseId, Desk, EntryId, Kind, Millis, NodeName, Origin, Pap, Precedence, RefusalCode, Tlp,
+    BootNonce, CaseId, Desk, EntryId, Hash, Kind, Millis, NodeName, Origin, Pap, Precedence, RefusalCode, Tlp,
 };
 use crate::note::PublicKeys;
 use crate::wire::{EntryFrame, Header, Hello, LogState, NotNowReason, Payload, Target};
@@ -46,6 +47,10 @@ pub struct Settings {
     pub pings_per_day: u32,
     /// A connection on which a push has had no answer for this long is closed and dialled anew.
     pub stall: Duration,
+    /// SHA-256 of this node's certificates (TLS and signing); announced in HELLO.
+    pub certificate_digests: Vec<Hash>,
+    /// Number of the newest CRL of this State, 0 for none; announced in HELLO.
+    pub crl_number: u64,
 }
 
 impl Default for Settings {
@@ -56,8 +61,10 @@ impl Default for Settings {
             enclosures_total_max: 256 << 20,
             backoff_max: Duration::from_secs(180),
             mix_exercise: false,
-            pings_per_day: 10_000,
+            pings_per_day: 1_440,
             stall: Duration::from_secs(120),
+            certificate_digests: Vec::new(),
+            crl_number: 0,
         }
     }
 }
@@ -321,14 +328,23 @@ pub enum Input {
         /// What, or why not. The note is the holder's newest for that volume.
         result: Result<Pushed, FetchFault>,
     },
-    /// The answer to [`Action::RootAt`]; `None`: the journal cannot tell (damage).
-    Root {
+    /// The answer to [`Action::RangeAt`]; `None`: the journal cannot tell (damage).
+    Range {
         /// The log that was asked about.
         origin: Origin,
         /// The size.
         size: u64,
-        /// The root at that size.
-        root: Option<crate::name::Hash>,
+        /// The tree over the first `size` leaves.
+        range: Option<CompactRange>,
+    },
+    /// The answer to [`Action::Load`]: at least one entry, in order, without gaps.
+    Loaded {
+        /// The log that was asked about.
+        origin: Origin,
+        /// The first index.
+        from: u64,
+        /// Leaves with their bodies, or why a body does not travel; empty: the journal cannot tell (damage).
+        entries: Vec<EntryFrame>,
     },
     /// Own damage: the body of an entry of an own log cannot be read any more.
     BodyLost {
@@ -347,6 +363,11 @@ pub enum Input {
         ordinal: u32,
         /// Its slot.
         slot: u64,
+    },
+    /// The answer to [`Action::Reread`]: a Queued record as it stands in the journal.
+    Reread {
+        /// The record.
+        record: Box<Record>,
     },
     /// A file of a peer's message is not accepted or will not come.
     EnclosureEnded {
@@ -532,6 +553,11 @@ pub enum Notice {
         /// Why.
         reason: NotNowReason,
     },
+    /// Own damage: the journal cannot give back what an own log needs; this direction stands still.
+    OwnDamage {
+        /// Which log.
+        origin: Origin,
+    },
     /// A push was not taken.
     Fault {
         /// With whom.
@@ -684,12 +710,29 @@ pub enum Action {
         /// First index that is not wanted.
         to: u64,
     },
-    /// Compute the root of an own log at a size from the journal; report [`Input::Root`].
-    RootAt {
+    /// Compute the tree of an own log at a size from the journal; report [`Input::Range`].
+    RangeAt {
         /// Of which volume.
         origin: Origin,
         /// At which size.
         size: u64,
+    },
+    /// Read entries of an own log from the journal for a refill; report [`Input::Loaded`].
+    Load {
+        /// Of which volume.
+        origin: Origin,
+        /// First index.
+        from: u64,
+        /// First index that is not wanted.
+        to: u64,
+        /// Stop before the leaves and bodies exceed this many bytes, but read one at least.
+        bytes_max: u64,
+    },
+    /// Read these Queued records from the journal once more, for items that must be queued again; report
+    /// [`Input::Reread`] for each.
+    Reread {
+        /// Record numbers.
+        records: Vec<u64>,
     },
     /// Tell the operator.
     Notice(Notice),

@@ -6,15 +6,25 @@
 //! [`Fold`] over journal records: recovery, the live path, verification and the simulator run the same
 //! [`Fold::apply`]. What leaves the node is an [`Effect`] inside [`Stored`], which only a durable group can make.
 
+mod core;
 mod env;
+mod fold;
 mod gate;
 mod io;
+mod mutant;
 mod record;
 
+pub use core::{ConnectionState, Core, PeerReport};
 pub use env::{Env, Sealed};
+pub use fold::{
+    Author, Fence, Fetching, Fold, Frozen, Holder, Item, OwnHead, OwnVolume, Peer, PeerHead, PeerStatus, PeerVolume,
+    QueueKey, RECENT_IDS, Recent, Wanted,
+};
 pub use gate::Stored;
 pub use io::{
     Action, Answer, CloseCode, Command, ConnId, Denied, Dialler, Effect, EntryRef, FetchFault, Group, Input, NewItem,
     Notice, Pushed, Settings, Shown, Token, Wait,
 };
+#[cfg(feature = "mutants")]
+pub use mutant::{Mutant, activate};
 pub use record::{Act, Change, Doubt, Drop, Place, Record, Stowed};

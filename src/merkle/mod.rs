@@ -2,8 +2,8 @@
 //! inclusion and of consistency. Knows nothing of what a leaf means, who signs a root, or where hashes are kept.
 //!
 //! Subtrees are named as tiles name them: `(level, index)` is the complete subtree over the leaves
-//! `index · 2^level .. (index + 1) · 2^level`. Whoever asks for a proof hands in a closure that gives the hash of such a
-//! subtree from wherever it lies.
+//! `index · 2^level .. (index + 1) · 2^level`. Whoever asks for a proof hands in a closure that gives the hash of such
+//! a subtree from wherever it lies.
 
 mod hash;
 mod prove;

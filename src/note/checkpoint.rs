@@ -3,9 +3,9 @@
 use std::fmt;
 use std::str::FromStr;
 
-use data_encoding::BASE64;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
+use super::base64;
 use super::head::{ForeignOrigin, Head, MAX_SIZE};
 use super::line::{Line, LineError};
 use crate::name::{Hash, Origin};
@@ -248,5 +248,5 @@ pub(super) fn parse_decimal(text: &str) -> Option<u64> {
 
 /// Reads the base64 of 32 bytes in its one form.
 pub(super) fn parse_hash(text: &str) -> Option<Hash> {
-    Hash::from_slice(&BASE64.decode(text.as_bytes()).ok()?)
+    Hash::from_slice(&base64::decode(text)?)
 }

@@ -1,7 +1,7 @@
 //! Judging the lines of a checkpoint by the keys that are known.
 //!
-//! A line is known where its name and key id are those of a given key. A known line that does not hold rejects the whole
-//! note (c2sp.org/signed-note); an unknown line is kept and is "not judged".
+//! A line is known where its name and key id are those of a given key. A known line that does not hold rejects the
+//! whole note (c2sp.org/signed-note); an unknown line is kept and is "not judged".
 
 use std::fmt;
 

@@ -1,5 +1,5 @@
-//! The keys of both algorithms: the seams through which signing and verifying go, and what stands behind them outside of
-//! simulations.
+//! The keys of both algorithms: the seams through which signing and verifying go, and what stands behind them outside
+//! of simulations.
 
 use std::fmt;
 
@@ -16,7 +16,7 @@ pub trait Signer {
     /// The public key of that algorithm.
     fn public_key(&self, algorithm: KeyAlgorithm) -> &[u8];
 
-    /// The bare signature over `message`.
+    /// The bare signature over `message`; never empty.
     fn sign(&self, algorithm: KeyAlgorithm, message: &[u8]) -> Vec<u8>;
 }
 
@@ -253,6 +253,17 @@ mod tests {
             assert!(!Crypto.verify(algorithm, key, b"head", &signature[1..]));
             assert!(!Crypto.verify(algorithm, key, b"head", &[]));
         }
+    }
+
+    #[test]
+    fn a_key_is_taken_in_its_raw_form_only() {
+        // The library beneath also reads keys in their X.509 wrapping, which would give one key two texts.
+        let keys = SigningKeys::from_seeds(&Seeds::from_bytes(&[7; 64])).unwrap();
+        let wrapped = [b"\x30\x2a\x30\x05\x06\x03\x2b\x65\x70\x03\x21\x00", keys.public_key(KeyAlgorithm::Ed25519)];
+        let wrapped = wrapped.concat();
+        let signature = keys.sign(KeyAlgorithm::Ed25519, b"head");
+        assert!(UnparsedPublicKey::new(&ED25519, &wrapped).verify(b"head", &signature).is_ok());
+        assert!(!Crypto.verify(KeyAlgorithm::Ed25519, &wrapped, b"head", &signature));
     }
 
     #[test]

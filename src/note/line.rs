@@ -6,7 +6,7 @@ use std::str::FromStr;
 use data_encoding::BASE64;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-use super::Algorithm;
+use super::{Algorithm, base64};
 
 /// What stands before the name: an em dash and a space.
 const START: &str = "— ";
@@ -75,8 +75,8 @@ impl Line {
         &self.signature
     }
 
-    /// The time of the line in seconds since 1970, where it is a line of `algorithm`; a line itself does not say of which
-    /// algorithm it is.
+    /// The time of the line in seconds since 1970, where it is a line of `algorithm`; a line itself does not say of
+    /// which algorithm it is.
     ///
     /// `None` where such lines carry no time, or where this one has not the length of such a line.
     pub fn timestamp(&self, algorithm: Algorithm) -> Option<u64> {
@@ -116,8 +116,8 @@ impl FromStr for Line {
 
     /// Reads a line without its newline.
     fn from_str(text: &str) -> Result<Self, LineError> {
-        let (name, base64) = text.strip_prefix(START).and_then(|rest| rest.split_once(' ')).ok_or(LineError::Form)?;
-        let bytes = BASE64.decode(base64.as_bytes()).map_err(|_| LineError::Base64)?;
+        let (name, encoded) = text.strip_prefix(START).and_then(|rest| rest.split_once(' ')).ok_or(LineError::Form)?;
+        let bytes = base64::decode(encoded).ok_or(LineError::Base64)?;
         match bytes.split_first_chunk::<4>() {
             Some((key_id, signature)) if bytes.len() >= MIN_BYTES => Self::new(name, *key_id, signature.to_vec()),
             _ => Err(LineError::Short),
@@ -158,8 +158,15 @@ mod tests {
         {
             assert_eq!(reason(text), LineError::Name, "{text:?}");
         }
-        for text in ["— a AQIDBAU", "— a AQIDBAV=", "— a AQID BAU=", "— a AQIDBAU= ", "— a  AQIDBAU=", "— a AQID_-U="]
-        {
+        for text in [
+            "— a AQIDBAU",
+            "— a AQIDBAV=",
+            "— a AQID BAU=",
+            "— a AQIDBAU= ",
+            "— a  AQIDBAU=",
+            "— a AQID_-U=",
+            "— a AQIDBAU=AQID",
+        ] {
             assert_eq!(reason(text), LineError::Base64, "{text:?}");
         }
         for text in ["— a ", "— a AQID", "— a AQIDBA=="] {

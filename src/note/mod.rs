@@ -1,6 +1,6 @@
-//! Signed tree heads in the formats of C2SP: signed notes, checkpoints, cosignatures, proofs, verifier keys, and the two
-//! signature algorithms. Knows no files, clock or network, and not what a leaf means; the only randomness is that of
-//! [`Seeds::generate`] and of the signature library itself, and [`Signer`] and [`Verifier`] stand between it and the rest.
+//! Signed tree heads in the formats of C2SP: signed notes, checkpoints, cosignatures, proofs, verifier keys, and the
+//! two signature algorithms. Knows no files, clock or network, and not what a leaf means; the only randomness is that
+//! of [`Seeds::generate`] and of the signature library itself, behind the seams [`Signer`] and [`Verifier`].
 //!
 //! Two kinds of lines are signed here, each with a classical and a post-quantum key:
 //!
@@ -13,6 +13,7 @@
 //! write each value, and nothing beside it.
 
 mod algorithm;
+mod base64;
 mod checkpoint;
 mod head;
 mod judge;

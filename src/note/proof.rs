@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use data_encoding::BASE64;
 
+use super::base64;
 use super::checkpoint::{Checkpoint, MAX_NOTE_BYTES, NoteError, parse_decimal, parse_hash};
 use super::judge::{JudgeError, Judged, judge_log_lines, judge_receipt_lines};
 use super::keys::{PublicKeys, Verifier};
@@ -13,6 +14,9 @@ use crate::name::{Hash, Origin};
 
 /// The first line.
 const TITLE: &str = "c2sp.org/tlog-proof@v1";
+
+/// What stands before extra data.
+const EXTRA: &str = "extra ";
 
 /// The most bytes of extra data: a leaf, its salt and the longest body (48 KiB) fit.
 pub const MAX_EXTRA_BYTES: usize = 64 * 1024;
@@ -160,14 +164,10 @@ where
         if lines.next() != Some(TITLE) {
             return Err(ProofTextError::Form.into());
         }
-        let extra = match lines.next_if(|line| line.starts_with("extra ")) {
-            Some(line) => BASE64.decode(&line.as_bytes()["extra ".len()..]).map_err(|_| ProofTextError::Extra)?,
+        let extra = match lines.next_if(|line| line.starts_with(EXTRA)) {
+            Some(line) => parse_extra(&line[EXTRA.len()..])?,
             None => Vec::new(),
         };
-        let has_extra = text.as_bytes()[TITLE.len()..].starts_with(b"\nextra ");
-        if has_extra && extra.is_empty() {
-            return Err(ProofTextError::Extra.into());
-        }
         let index = lines.next().and_then(|line| line.strip_prefix("index ")).ok_or(ProofTextError::Form)?;
         let index = parse_decimal(index).ok_or(ProofTextError::Index)?;
         let hashes: Option<Vec<Hash>> = lines.map(parse_hash).collect();
@@ -193,4 +193,9 @@ impl<O: fmt::Display> fmt::Display for Proof<O> {
         self.hashes.iter().try_for_each(|hash| writeln!(f, "{}", BASE64.encode(hash.as_bytes())))?;
         write!(f, "\n{}", self.checkpoint)
     }
+}
+
+/// Reads extra data, which are not empty where their line is there.
+fn parse_extra(text: &str) -> Result<Vec<u8>, ProofTextError> {
+    base64::decode(text).filter(|extra| !extra.is_empty()).ok_or(ProofTextError::Extra)
 }

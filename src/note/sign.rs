@@ -35,6 +35,9 @@ pub fn receipt_message(algorithm: KeyAlgorithm, head: &Head, holder: NodeName, t
 }
 
 /// The log line that carries a signature over [`log_message`].
+///
+/// # Panics
+/// Where `signature` is empty, which is no signature.
 pub fn log_line(head: &Head, algorithm: KeyAlgorithm, public_key: &[u8], signature: &[u8]) -> Line {
     let (kind, time) = match algorithm {
         KeyAlgorithm::Ed25519 => (Algorithm::Ed25519, None),

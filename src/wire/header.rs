@@ -19,7 +19,7 @@ pub struct Target {
 ///
 /// Numbers that this version does not know are read as their most careful value (an unknown handling label as RED);
 /// the bytes themselves are kept verbatim in the leaf.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Header {
     /// Fresh per recipient; a retry keeps it.
     pub id: EntryId,

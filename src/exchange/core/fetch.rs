@@ -1,0 +1,181 @@
+//! Getting own entries back from their holder.
+
+use bytes::Bytes;
+
+use super::Core;
+use super::compare::own_keys;
+use super::note_text::judge;
+use super::session::{Fetch, Held, Step};
+use crate::exchange::env::Env;
+use crate::exchange::io::{Action, CloseCode, ConnId, FetchFault, Pushed};
+use crate::exchange::record::{Act, Place, Record, Stowed};
+use crate::name::{Kind, Millis, NodeName, Origin};
+use crate::wire::{EntryFrame, FaultCode, HeadRef, Payload};
+
+impl Core {
+    /// Fetches the own log up to `goal`, from an index on; then goes on with `then`.
+    pub(super) fn start_fetch(&mut self, now: Millis, name: NodeName, goal: HeadRef, from: u64, then: Option<Held>) {
+        let _ = now;
+        let fetch = Fetch { origin: goal.origin, next: from, start: from, goal, then };
+        let session = self.session(name);
+        session.drop_outstanding();
+        let Some(conn) = session.up() else { return };
+        session.step = Step::Fetch(fetch);
+        self.actions.push_back(Action::Fetch { conn, origin: goal.origin, from, to: goal.size });
+    }
+
+    pub(super) fn fetched(
+        &mut self,
+        now: Millis,
+        env: &mut dyn Env,
+        conn: ConnId,
+        origin: Origin,
+        from: u64,
+        result: Result<Pushed, FetchFault>,
+    ) {
+        let name = origin.to;
+        let session = self.session(name);
+        if session.up() != Some(conn) {
+            return;
+        }
+        let Step::Fetch(fetch) = &session.step else { return };
+        if fetch.origin != origin || fetch.next != from {
+            return;
+        }
+        let (goal, start) = (fetch.goal, fetch.start);
+        let pushed = match result {
+            Ok(pushed) if !pushed.entries.is_empty() => pushed,
+            // Nobody's fault: a new connection takes it up again.
+            Err(FetchFault::Ended) => return self.close(now, env, conn, CloseCode::Replaced),
+            _ => return self.fetch_failed(now, env, name, from),
+        };
+        for (entry, index) in pushed.entries.into_iter().zip(from..goal.size) {
+            if entry.index != index || !self.take_fetched(now, env, name, origin, entry) {
+                return self.fetch_failed(now, env, name, index);
+            }
+            if let Step::Fetch(fetch) = &mut self.session(name).step {
+                fetch.next = index + 1;
+            }
+        }
+        let Step::Fetch(fetch) = &self.session(name).step else { return };
+        let next = fetch.next;
+        if next < goal.size {
+            self.actions.push_back(Action::Fetch { conn, origin, from: next, to: goal.size });
+            return;
+        }
+        self.fetch_complete(now, env, name, goal, start, &pushed.note);
+    }
+
+    fn fetch_failed(&mut self, now: Millis, env: &mut dyn Env, name: NodeName, index: u64) {
+        self.peer_fault(now, env, name, FaultCode::Gap, index);
+    }
+
+    fn take_fetched(
+        &mut self,
+        now: Millis,
+        env: &mut dyn Env,
+        name: NodeName,
+        origin: Origin,
+        entry: EntryFrame,
+    ) -> bool {
+        let machine = entry.leaf.header().is_ok_and(|header| header.is_machine());
+        let payload = match entry.payload {
+            Payload::Absent(reason) => Stowed::Absent(reason),
+            Payload::Present { salt, body } if !entry.leaf.is_opened_by(&salt, &body) => return false,
+            Payload::Present { salt, body } if machine => Stowed::Clear { salt, body },
+            Payload::Present { salt, body } => match env.seal(&salt, &body) {
+                Some(sealed) => Stowed::Sealed { slot: sealed.slot, bytes: sealed.bytes },
+                None => return false,
+            },
+        };
+        let place = Place { peer: name, volume: origin.volume, index: entry.index };
+        self.put(now, Act::Fetched { place, leaf: entry.leaf, payload });
+        true
+    }
+
+    fn fetch_complete(
+        &mut self,
+        now: Millis,
+        env: &mut dyn Env,
+        name: NodeName,
+        goal: HeadRef,
+        start: u64,
+        text: &Bytes,
+    ) {
+        let volume = goal.origin.volume;
+        let fetching = self.peer(name).and_then(|peer| peer.own.fetching.get(&volume));
+        let Some(fetching) = fetching else { return self.fetch_failed(now, env, name, start) };
+        if fetching.range.root() != goal.root {
+            // Another history than the own one: the holder's whole branch is fetched.
+            if start > 0 {
+                let then = self.fetch_goes_on(name);
+                return self.start_fetch(now, name, goal, 0, then);
+            }
+            return self.fetch_failed(now, env, name, start);
+        }
+        let before = fetching.opening.as_ref().and_then(|(_, before, _, _)| *before);
+        let mut keys = own_keys(env, &[]);
+        keys.extend(fetching.opening.iter().flat_map(|(keys, ..)| keys.iter().cloned()));
+        let good = judge(env, text, &keys, name).filter(|good| {
+            good.head.origin == goal.origin && good.head.size == goal.size && good.head.root == goal.root
+        });
+        let Some(good) = good else { return self.peer_fault(now, env, name, FaultCode::BadSignature, goal.size) };
+        let place = Place { peer: name, volume, index: goal.size };
+        let lines = good.author_lines.into_iter().chain(good.holder_lines).collect();
+        let then = self.fetch_goes_on(name);
+        self.put(now, Act::FetchedHead { place, root: goal.root, lines });
+        self.settle_waits(name);
+        self.after_fetch(now, name, before, then);
+    }
+
+    fn fetch_goes_on(&mut self, name: NodeName) -> Option<Held> {
+        match &self.session(name).step {
+            Step::Fetch(fetch) => fetch.then,
+            _ => None,
+        }
+    }
+
+    /// The volume before may be unknown too: then it is fetched as well, back to what is known.
+    fn after_fetch(&mut self, now: Millis, name: NodeName, before: Option<HeadRef>, then: Option<Held>) {
+        if let Some(before) = before.filter(|before| before.origin.from == self.me && before.origin.to == name) {
+            let known = self.peer(name).and_then(|peer| peer.own.volumes.get(&before.origin.volume));
+            let known_size = known.map_or(0, |own| own.size());
+            if known_size < before.size {
+                return self.start_fetch(now, name, before, known_size, then);
+            }
+        }
+        let session = self.session(name);
+        session.held = then;
+        session.step = Step::Ready;
+        self.advance(now, name);
+    }
+
+    /// A Queued (or Fetched) record of an item that must be queued again.
+    pub(super) fn reread(&mut self, now: Millis, record: Record) {
+        let act = match record.act {
+            act @ Act::Queued { .. } => act,
+            Act::Fetched { place, leaf, payload } => {
+                let Ok(header) = leaf.header() else { return };
+                if header.known_kind() == Some(Kind::Void) {
+                    return;
+                }
+                Act::Queued {
+                    peer: place.peer,
+                    commitment: leaf.commitment(),
+                    body_len: u32::try_from(leaf.body_len()).unwrap_or(u32::MAX),
+                    header,
+                    payload,
+                    enclosures: 0,
+                    officer: 0,
+                }
+            }
+            _ => return,
+        };
+        let Act::Queued { peer, header, .. } = &act else { return };
+        let (name, id) = (*peer, header.id);
+        if self.peer(name).is_some_and(|peer| peer.own.lost.contains_key(&id)) {
+            self.put(now, act);
+            self.touch(name);
+        }
+    }
+}

@@ -1,0 +1,381 @@
+//! The peer's pushes: check everything on a copy, make it durable together with the receipt, then show it.
+
+use std::time::Duration;
+
+use super::Core;
+use super::compare::keys_for;
+use super::note_text::{Good, is_full, judge, judge_receipt};
+use super::policy::Judged;
+use crate::exchange::env::Env;
+use crate::exchange::fold::{Frozen, Peer};
+use crate::exchange::io::{Action, ConnId, Effect, Notice, Pushed, Shown};
+use crate::exchange::mutant::{self, Mutant};
+use crate::exchange::record::{Act, Place, Stowed};
+use crate::merkle::{CompactRange, leaf_hash};
+use crate::name::{Kind, Millis, NodeName, Origin, RefusalCode};
+use crate::note::{Checkpoint, Head, KeyAlgorithm, PublicKeys, sign_receipt_line};
+use crate::wire::{
+    Absent, EntryFrame, FaultCode, Header, MAX_LEAF, MAX_PUSH_BYTES, MAX_PUSH_ENTRIES, NotNowReason, Payload, Target,
+    VolumeBody, VolumeReason,
+};
+
+/// When a peer may ask again about a direction that waits for people, or a full disk.
+const RETRY: Duration = Duration::from_secs(30);
+
+/// Why a push is not taken.
+enum NotTaken {
+    /// It does not fit what is held: show that.
+    Shows,
+    /// Not now.
+    NotNow(NotNowReason),
+    /// It is wrong.
+    Fault(FaultCode, u64),
+    /// Two heads of one size.
+    Contradiction,
+    /// The volume needs a person's agreement here.
+    AsksPerson(VolumeReason),
+}
+
+/// A push that was checked.
+struct Checked {
+    good: Good,
+    range: CompactRange,
+    /// Whether the receipt may be given: no body is missing that nothing accounts for.
+    receipt: bool,
+}
+
+impl Core {
+    pub(super) fn pushed(&mut self, now: Millis, env: &mut dyn Env, conn: ConnId, pushed: Pushed) {
+        let Some(name) = self.conns.get(&conn).copied() else { return };
+        let session = self.session(name);
+        if session.up() != Some(conn) {
+            return;
+        }
+        session.last_heard = Some(now);
+        let result = self.check(env, name, &pushed);
+        match result {
+            Ok(checked) => self.take(now, env, conn, name, pushed.entries, checked),
+            Err(NotTaken::Shows) => {
+                let state = self.held_state(name);
+                self.release(Effect::Shows { conn, state });
+            }
+            Err(NotTaken::NotNow(reason)) => self.say_not_now(conn, reason),
+            Err(NotTaken::Fault(code, index)) => {
+                self.notice(Notice::Fault { peer: name, found_here: true, code, index });
+                let note: Option<Checkpoint> = Checkpoint::parse(&pushed.note).ok();
+                let origin = note.map(|note| note.head().origin);
+                self.release(Effect::Fault { conn, code, origin, index, proof: bytes::Bytes::new() });
+            }
+            Err(NotTaken::Contradiction) => {
+                let volume = self.peer(name).and_then(|peer| peer.theirs.current);
+                if let Some(volume) = volume {
+                    self.freeze_theirs(now, name, volume, pushed.note);
+                }
+            }
+            Err(NotTaken::AsksPerson(reason)) => {
+                let frozen = self.peer(name).is_some_and(|peer| peer.theirs.frozen.is_some());
+                if !frozen {
+                    let (ours, theirs) = (self.held_state(name).note, pushed.note);
+                    self.put(now, Act::Frozen { peer: name, own_log: false, ours, theirs, reason });
+                    self.notice(Notice::Frozen { peer: name, own_log: false });
+                }
+                self.say_not_now(conn, NotNowReason::Frozen);
+            }
+        }
+    }
+
+    fn say_not_now(&mut self, conn: ConnId, reason: NotNowReason) {
+        let retry_after = if reason == NotNowReason::Busy { Duration::from_millis(500) } else { RETRY };
+        self.actions.push_back(Action::NotNow { conn, reason, retry_after });
+    }
+
+    fn check(&self, env: &dyn Env, name: NodeName, pushed: &Pushed) -> Result<Checked, NotTaken> {
+        let Some(peer) = self.peer(name) else { return Err(NotTaken::NotNow(NotNowReason::Restricted)) };
+        if self.fold.fenced.is_some() && !mutant::active(Mutant::CosignWhileFenced) {
+            return Err(NotTaken::NotNow(NotNowReason::SecondInstance));
+        }
+        if self.disk_full {
+            return Err(NotTaken::NotNow(NotNowReason::Disk));
+        }
+        if self.sessions.get(&name).is_some_and(|session| session.newer_undecided()) {
+            return Err(NotTaken::NotNow(NotNowReason::Busy));
+        }
+        let weight = |entry: &EntryFrame| entry.leaf.bytes().len() as u64 + entry.leaf.body_len() as u64;
+        let bytes: u64 = pushed.entries.iter().map(weight).sum();
+        let count = pushed.entries.len();
+        if count > MAX_PUSH_ENTRIES || count > 1 && bytes > MAX_PUSH_BYTES + MAX_PUSH_ENTRIES as u64 * MAX_LEAF as u64 {
+            return Err(NotTaken::Fault(FaultCode::Size, 0));
+        }
+        let parsed: Checkpoint =
+            Checkpoint::parse(&pushed.note).map_err(|_| NotTaken::Fault(FaultCode::BadSignature, 0))?;
+        let head = parsed.head();
+        if head.origin.from != name || head.origin.to != self.me {
+            return Err(NotTaken::Fault(FaultCode::WrongOrigin, 0));
+        }
+        let open = self.place_of_push(peer, head, pushed)?;
+        let good = judge(env, &pushed.note, &open.keys, self.me);
+        let good = good.ok_or(NotTaken::Fault(FaultCode::BadSignature, head.size))?;
+        if open.contradiction {
+            return Err(NotTaken::Contradiction);
+        }
+        self.check_tree(env, name, peer, pushed, good, open)
+    }
+
+    /// Where the push belongs: the volume that is open, or a new one that stands on it.
+    fn place_of_push(&self, peer: &Peer, head: &Head, pushed: &Pushed) -> Result<Open, NotTaken> {
+        let first = pushed.entries.first().map(|entry| entry.index);
+        let held = peer.theirs.volume();
+        let agreed = peer.theirs.frozen.as_ref().is_none_or(|frozen| frozen.agreed || mutant::active(Mutant::DropFreeze));
+        match held {
+            Some((volume, held)) if volume == head.origin.volume => {
+                if !agreed {
+                    return Err(NotTaken::NotNow(NotNowReason::Frozen));
+                }
+                let keys = keys_for(&held.keys, &peer.keys);
+                if head.size == held.size() && head.root != held.range.root() {
+                    return Ok(Open { keys, range: held.range.clone(), opening: false, contradiction: true });
+                }
+                if first.unwrap_or(head.size) != held.size() && !mutant::active(Mutant::AcceptShorterTree) {
+                    return Err(NotTaken::Shows);
+                }
+                Ok(Open { keys, range: held.range.clone(), opening: false, contradiction: false })
+            }
+            Some(_) if mutant::active(Mutant::CosignOlderVolume) && peer.theirs.volumes.contains_key(&head.origin.volume) => {
+                let held = &peer.theirs.volumes[&head.origin.volume];
+                let keys = keys_for(&held.keys, &peer.keys);
+                Ok(Open { keys, range: held.range.clone(), opening: false, contradiction: false })
+            }
+            Some((volume, _)) if volume.number >= head.origin.volume.number => Err(NotTaken::Shows),
+            _ => self.opens_volume(peer, head, pushed, held.is_some()),
+        }
+    }
+
+    fn opens_volume(&self, peer: &Peer, head: &Head, pushed: &Pushed, holds: bool) -> Result<Open, NotTaken> {
+        let first = pushed.entries.first().filter(|entry| entry.index == 0).ok_or(NotTaken::Shows)?;
+        let Payload::Present { body, .. } = &first.payload else { return Err(NotTaken::Fault(FaultCode::Gap, 0)) };
+        let kind = first.leaf.header().ok().and_then(|header| header.known_kind());
+        let body = VolumeBody::decode(body.clone()).ok().filter(|_| kind == Some(Kind::Volume));
+        let body = body.ok_or(NotTaken::Fault(FaultCode::Poison, 0))?;
+        let keys = crate::exchange::fold::keys_of(&body.keys);
+        if keys.is_empty() || keys.iter().any(|key| !peer.keys.contains(key)) {
+            return Err(NotTaken::Fault(FaultCode::BadSignature, 0));
+        }
+        let held = peer.theirs.volume();
+        let stands = match (body.before, held) {
+            (None, None) => true,
+            (Some(before), Some((volume, held))) => {
+                before.origin == (Origin { volume, ..head.origin })
+                    && before.size == held.size()
+                    && before.root == held.range.root()
+            }
+            _ => false,
+        };
+        if !stands {
+            return Err(NotTaken::Shows);
+        }
+        let agreed = |frozen: &Frozen| frozen.agreed && frozen.reason == body.reason;
+        match &peer.theirs.frozen {
+            Some(frozen) if !agreed(frozen) => return Err(NotTaken::AsksPerson(frozen.reason)),
+            None if body.reason.needs_people() && holds => return Err(NotTaken::AsksPerson(body.reason)),
+            _ => {}
+        }
+        Ok(Open { keys, range: CompactRange::default(), opening: true, contradiction: false })
+    }
+
+    fn check_tree(
+        &self,
+        env: &dyn Env,
+        name: NodeName,
+        peer: &Peer,
+        pushed: &Pushed,
+        good: Good,
+        open: Open,
+    ) -> Result<Checked, NotTaken> {
+        let head = &good.head;
+        let mut range = open.range;
+        let (start, mut missing, mut voided) = (range.size(), Vec::new(), Vec::new());
+        let number = head.origin.volume.number;
+        let receipted = judge_receipt(env, &good.checkpoint, self.me, &own_public(env)).is_some();
+        for entry in &pushed.entries {
+            if entry.index != range.size() && !mutant::active(Mutant::AcceptShorterTree) {
+                return Err(NotTaken::Fault(FaultCode::Size, entry.index));
+            }
+            let header = entry.leaf.header().ok();
+            let kind = header.as_ref().and_then(Header::known_kind);
+            match &entry.payload {
+                Payload::Present { salt, body } => {
+                    if !entry.leaf.is_opened_by(salt, body) && !mutant::active(Mutant::SkipCommitmentCheck) {
+                        return Err(NotTaken::Fault(FaultCode::CommitmentMismatch, entry.index));
+                    }
+                }
+                Payload::Absent(Absent::Sealed) if kind == Some(Kind::Seal) => {}
+                Payload::Absent(Absent::Erased) if receipted => {}
+                Payload::Absent(_) => missing.push(entry.index),
+            }
+            if let (Some(Kind::Void), Some(target)) = (kind, header.and_then(|header| header.target)) {
+                voided.push(target);
+            }
+            range.push(leaf_hash(entry.leaf.bytes()));
+        }
+        if head.size != range.size() && !mutant::active(Mutant::AcceptShorterTree) {
+            return Err(NotTaken::Fault(FaultCode::Size, head.size));
+        }
+        if head.root != range.root()
+            && !mutant::active(Mutant::AcceptWrongRoot)
+            && !mutant::active(Mutant::AcceptShorterTree)
+        {
+            return Err(NotTaken::Fault(FaultCode::BadRoot, head.size));
+        }
+        let accounted = |index: &u64| voided.contains(&Target { volume: number, index: *index });
+        missing.retain(|index| !accounted(index));
+        if !missing.is_empty() && !self.is_refill(name, head) && !mutant::active(Mutant::TakeGaps) {
+            return Err(NotTaken::Fault(FaultCode::Gap, missing[0]));
+        }
+        let full_seen = self.sessions.get(&name).is_some_and(|session| session.full_seen);
+        let full_due = open.opening || !full_seen && range.size() > start;
+        if full_due && !good.full {
+            return Err(NotTaken::Fault(FaultCode::BadSignature, head.size));
+        }
+        let still_missing = self.still_missing(peer, &voided, &pushed.entries, open.opening);
+        let receipt = missing.is_empty() && !still_missing || mutant::active(Mutant::TakeGaps);
+        Ok(Checked { good, range, receipt })
+    }
+
+    /// Whether the author is past this volume: then the push is a refill.
+    fn is_refill(&self, name: NodeName, head: &Head) -> bool {
+        let session = self.sessions.get(&name);
+        let hello = session.and_then(|session| session.conns.get(&session.chosen?)?.hello.as_ref());
+        hello.and_then(|hello| hello.mine.origin).is_some_and(|origin| origin.volume.number > head.origin.volume.number)
+    }
+
+    /// Whether a body of an earlier push is missing that nothing accounts for, this push included.
+    fn still_missing(&self, peer: &Peer, voided: &[Target], entries: &[EntryFrame], opening: bool) -> bool {
+        if !peer.theirs.has_missing() {
+            return false;
+        }
+        let listed = entries.first().filter(|_| opening).and_then(|entry| match &entry.payload {
+            Payload::Present { body, .. } => VolumeBody::decode(body.clone()).ok(),
+            Payload::Absent(_) => None,
+        });
+        let spans = listed.map(|body| body.unavailable).unwrap_or_default();
+        let accounted = |volume: u32, index: u64| {
+            voided.contains(&Target { volume, index })
+                || spans.iter().any(|span| span.volume == volume && span.from <= index && index < span.to)
+        };
+        let mut volumes = peer.theirs.volumes.iter();
+        volumes.any(|(volume, held)| held.missing.iter().any(|index| !accounted(volume.number, *index)))
+    }
+
+    fn take(
+        &mut self,
+        now: Millis,
+        env: &mut dyn Env,
+        conn: ConnId,
+        name: NodeName,
+        entries: Vec<EntryFrame>,
+        checked: Checked,
+    ) {
+        // Bodies are sealed before anything is recorded: a push is taken whole or not at all.
+        let mut stowed = Vec::with_capacity(entries.len());
+        for entry in &entries {
+            match stow(env, entry) {
+                Some(payload) => stowed.push(payload),
+                None => return self.say_not_now(conn, NotNowReason::Disk),
+            }
+        }
+        let volume = checked.good.head.origin.volume;
+        let mut shown = Vec::with_capacity(entries.len());
+        for (entry, payload) in entries.into_iter().zip(stowed) {
+            let place = Place { peer: name, volume, index: entry.index };
+            let judged = self.judge_entry(now, name, &entry);
+            self.refuse(now, env, name, place, judged.refused);
+            let Judged { header, enclosures, repeat, refused } = judged;
+            self.put(now, Act::Stored { place, leaf: entry.leaf, payload, enclosures, repeat });
+            self.tell_of_machine_entry(name, header.as_ref(), refused);
+            shown.push(Shown { place, header, enclosures, repeat, refused });
+        }
+        self.record_head(now, env, conn, name, checked);
+        if !shown.is_empty() {
+            self.release(Effect::Show(shown));
+        }
+    }
+
+    fn record_head(&mut self, now: Millis, env: &mut dyn Env, conn: ConnId, name: NodeName, checked: Checked) {
+        let Good { head, author_lines, full, .. } = checked.good;
+        debug_assert!(checked.range.size() == head.size || mutant::active(Mutant::AcceptShorterTree));
+        let known = self.peer(name).and_then(|peer| peer.theirs.volumes.get(&head.origin.volume)?.head.as_ref());
+        let known = known.filter(|known| known.size == head.size).map(|known| known.lines.clone());
+        let known = known.unwrap_or_default();
+        let lines = if checked.receipt { self.receipt_lines(now, env, &head, full, known) } else { Vec::new() };
+        let place = Place { peer: name, volume: head.origin.volume, index: head.size };
+        self.put(now, Act::Cosigned { place, root: head.root, author_lines, lines: lines.clone() });
+        let session = self.session(name);
+        session.full_seen |= full;
+        session.peer_faults = 0;
+        if lines.is_empty() {
+            let state = self.held_state(name);
+            self.release(Effect::Shows { conn, state });
+        } else {
+            let window = self.settings.window;
+            self.release(Effect::Cosigned { conn, origin: head.origin, size: head.size, lines, window });
+        }
+    }
+
+    /// The receipt's lines: a line once stored never changes, lines may be added.
+    fn receipt_lines(&self, now: Millis, env: &dyn Env, head: &Head, full: bool, known: Vec<String>) -> Vec<String> {
+        let mut lines = known;
+        let signer = env.signer();
+        let line = |algorithm| sign_receipt_line(head, self.me, algorithm, now.seconds(), signer).to_string();
+        if lines.is_empty() {
+            lines.push(line(KeyAlgorithm::Ed25519));
+        }
+        if full && !is_full(&lines) {
+            lines.push(line(KeyAlgorithm::MlDsa44));
+        }
+        lines
+    }
+
+    fn refuse(&mut self, now: Millis, env: &mut dyn Env, name: NodeName, place: Place, refused: Option<RefusalCode>) {
+        let Some(code) = refused else { return };
+        let target = Target { volume: place.volume.number, index: place.index };
+        let body = crate::wire::refused_body(&[]);
+        self.queue_machine(now, env, name, Kind::Refused, Some(target), code.number(), body);
+        self.notice(Notice::RefusedHere { place, code });
+    }
+
+    fn tell_of_machine_entry(&mut self, peer: NodeName, header: Option<&Header>, refused: Option<RefusalCode>) {
+        let Some(header) = header.filter(|_| refused.is_none()) else { return };
+        match (header.known_kind(), header.target) {
+            (Some(Kind::Held), Some(target)) => self.notice(Notice::HeldByPeer { peer, target }),
+            (Some(Kind::Refused), Some(target)) => {
+                self.notice(Notice::RefusedByPeer { peer, target, code: header.code });
+            }
+            _ => {}
+        }
+    }
+}
+
+/// The volume that a push extends or opens.
+struct Open {
+    keys: Vec<PublicKeys>,
+    range: CompactRange,
+    opening: bool,
+    contradiction: bool,
+}
+
+fn own_public(env: &dyn Env) -> Vec<PublicKeys> {
+    PublicKeys::of(env.signer()).into_iter().collect()
+}
+
+/// How a body lies on the disk: machine kinds in clear, others sealed. `None`: no slot is ready.
+fn stow(env: &mut dyn Env, entry: &EntryFrame) -> Option<Stowed> {
+    let machine = entry.leaf.header().is_ok_and(|header| header.is_machine());
+    Some(match &entry.payload {
+        Payload::Absent(reason) => Stowed::Absent(*reason),
+        Payload::Present { salt, body } if machine => Stowed::Clear { salt: *salt, body: body.clone() },
+        Payload::Present { salt, body } => {
+            let sealed = env.seal(salt, body)?;
+            Stowed::Sealed { slot: sealed.slot, bytes: sealed.bytes }
+        }
+    })
+}

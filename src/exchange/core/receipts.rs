@@ -1,0 +1,240 @@
+//! What comes back on a push: receipts and faults.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::Core;
+use super::compare::own_keys;
+use super::note_text::{is_full, judge, judge_receipt, note};
+use super::session::{Held, Step};
+use crate::exchange::env::Env;
+use crate::exchange::io::{Answer, ConnId, Effect, Notice};
+use crate::exchange::record::{Act, Place};
+use crate::name::{EntryId, Kind, Millis, NodeName, Origin};
+use crate::note::Checkpoint;
+use crate::wire::{FaultCode, Target};
+
+/// Faults and SHOWS in a row after which this node waits before it tries again.
+const SETBACKS: u32 = 8;
+
+/// How long it waits then; twice as long each time until a receipt comes, up to an hour.
+const SETBACK_PAUSE: Duration = Duration::from_secs(60);
+const SETBACK_PAUSE_MAX: Duration = Duration::from_secs(3_600);
+
+impl Core {
+    #[allow(clippy::too_many_arguments, reason = "the fields of the frame and where it came from")]
+    pub(super) fn cosigned(
+        &mut self,
+        now: Millis,
+        env: &mut dyn Env,
+        conn: ConnId,
+        origin: Origin,
+        size: u64,
+        lines: &[String],
+        window: u64,
+    ) {
+        let Some(name) = self.conns.get(&conn).copied() else { return };
+        let session = self.session(name);
+        if session.up() != Some(conn) || matches!(session.step, Step::Stopped) {
+            return;
+        }
+        session.last_heard = Some(now);
+        session.window = window;
+        let Some(peer) = self.peer(name) else { return };
+        let own = peer.own.volumes.get(&origin.volume).filter(|_| origin.from == self.me && origin.to == name);
+        let Some(head) = own.and_then(|own| own.head_at(size)) else { return };
+        let (root, full) = (head.root, is_full(&head.lines));
+        let text = note(origin, size, root, &[&head.lines, lines]);
+        let receipt = Checkpoint::parse(&text).ok().and_then(|note| judge_receipt(env, &note, name, &peer.keys));
+        let Some(receipt) = receipt.filter(|receipt| receipt.full || !full) else {
+            return self.peer_fault(now, env, name, FaultCode::BadSignature, size);
+        };
+        let held = Held { volume: origin.volume, size, root };
+        self.measure(now, name, size);
+        let session = self.session(name);
+        session.full_receipted |= receipt.full;
+        (session.setbacks, session.pauses, session.peer_faults) = (0, 0, 0);
+        self.take_receipt(now, name, held, lines.to_vec(), receipt.time);
+        self.receipt_moves_on(now, env, name, held);
+    }
+
+    /// Records a receipt and tells who waits, once it is durable.
+    pub(super) fn take_receipt(&mut self, now: Millis, name: NodeName, held: Held, lines: Vec<String>, time: u64) {
+        let place = Place { peer: name, volume: held.volume, index: held.size };
+        let Some(own) = self.peer(name).map(|peer| &peer.own) else { return };
+        let current = own.current == Some(held.volume);
+        let below = own.unreceipted.iter().filter(|(index, _)| current && *index < held.size);
+        let below = below.filter_map(|(index, item)| item.as_ref().map(|item| (*index, item)));
+        let below_ids: Vec<EntryId> = below.clone().map(|(_, item)| item.header.id).collect();
+        let entries: Vec<_> = below
+            .filter(|(index, item)| !own.voided.contains(index) && item.header.known_kind() != Some(Kind::Volume))
+            .map(|(index, item)| (item.header.id, Place { index, ..place }))
+            .collect();
+        for id in below_ids {
+            self.live.remove(&id);
+        }
+        let awaited = entries.iter().any(|(id, _)| self.waits.contains_key(id));
+        let act = Act::Receipt { place, lines };
+        if awaited {
+            self.put(now, act)
+        } else {
+            self.put_riding(now, act)
+        };
+        if entries.is_empty() {
+            return;
+        }
+        for (id, place) in &entries {
+            for token in self.waits.remove(id).unwrap_or_default() {
+                let answer = Answer::Delivered { id: *id, place: *place, receipt_time: time };
+                self.release(Effect::Answer { token, answer });
+            }
+        }
+        self.release(Effect::Delivered { entries, receipt_time: time });
+    }
+
+    fn receipt_moves_on(&mut self, now: Millis, env: &mut dyn Env, name: NodeName, held: Held) {
+        let session = self.session(name);
+        // Receipts of one stream come in order; an older one changes nothing.
+        let older = session.held.is_some_and(|known| known.volume == held.volume && known.size > held.size);
+        if !older {
+            session.held = Some(held);
+        }
+        if matches!(session.step, Step::Refill(_)) {
+            self.refill_receipted(now, env, name, held);
+        }
+        self.touch(name);
+    }
+
+    /// Callers whose entry turned out to stand in the holder's chain already are answered; the outbox has the rest.
+    pub(super) fn settle_waits(&mut self, name: NodeName) {
+        let Some(own) = self.peer(name).map(|peer| &peer.own) else { return };
+        let open = |id: &EntryId| own.unreceipted.iter().flat_map(|(_, item)| item).any(|item| item.header.id == *id);
+        let settled = |id: &&EntryId| own.recent.get(id).is_some() && !own.waiting.contains_key(id) && !open(id);
+        let ids: Vec<EntryId> = self.waits.keys().filter(settled).copied().collect();
+        for id in ids {
+            for token in self.waits.remove(&id).unwrap_or_default() {
+                self.release(Effect::Answer { token, answer: Answer::Queued { id } });
+            }
+        }
+    }
+
+    /// The link's speed as seen by this receipt.
+    fn measure(&mut self, now: Millis, name: NodeName, size: u64) {
+        let session = self.session(name);
+        let mut bytes = 0;
+        let mut since = now;
+        while let Some(head) = session.outstanding.front().filter(|head| head.size <= size) {
+            bytes += head.bytes;
+            since = since.min(head.at);
+            session.outstanding.pop_front();
+        }
+        if bytes == 0 {
+            return;
+        }
+        let elapsed = u64::try_from(now.since(since).as_millis()).unwrap_or(u64::MAX).max(1);
+        let seen = bytes.saturating_mul(1_000) / elapsed;
+        // Up at once, down slowly: one slow batch says little about a link.
+        session.rate = Some(match session.rate {
+            Some(rate) if seen < rate => rate - (rate - seen) / 8,
+            _ => seen,
+        });
+    }
+
+    #[allow(clippy::too_many_arguments, reason = "the fields of the frame and where it came from")]
+    pub(super) fn fault(
+        &mut self,
+        now: Millis,
+        env: &mut dyn Env,
+        conn: ConnId,
+        code: FaultCode,
+        origin: Option<Origin>,
+        index: u64,
+        proof: &Bytes,
+    ) {
+        let Some(name) = self.conns.get(&conn).copied() else { return };
+        if self.session(name).up() != Some(conn) {
+            return;
+        }
+        self.notice(Notice::Fault { peer: name, found_here: false, code, index });
+        self.session(name).drop_outstanding();
+        self.setback(now, name);
+        match code {
+            FaultCode::CommitmentMismatch => {
+                if let Some(origin) = origin {
+                    self.body_lost(now, env, origin, index);
+                }
+            }
+            FaultCode::BadRoot | FaultCode::Poison | FaultCode::Size => self.leave_volume(name),
+            FaultCode::Contradiction => self.judge_contradiction(now, env, name, proof),
+            FaultCode::Gap if !self.session(name).unavailable.is_empty() => self.leave_volume(name),
+            FaultCode::Gap | FaultCode::BadSignature | FaultCode::WrongOrigin | FaultCode::Unknown => {
+                self.resume_from_held(name);
+            }
+        }
+    }
+
+    /// The holder will never take this volume further: the next one is opened on what the holder has.
+    fn leave_volume(&mut self, name: NodeName) {
+        let session = self.session(name);
+        if matches!(session.step, Step::Ready | Step::Refill(_)) {
+            session.step = Step::Ready;
+            session.must_open = true;
+        }
+        self.touch(name);
+    }
+
+    /// The holder says that it holds another history. Believed only with this node's own signature as proof.
+    fn judge_contradiction(&mut self, now: Millis, env: &mut dyn Env, name: NodeName, proof: &Bytes) {
+        let Some(peer) = self.peer(name) else { return };
+        let keys = own_keys(env, &[]);
+        let Some(good) = judge(env, proof, &keys, name) else { return self.resume_from_held(name) };
+        let origin = good.head.origin;
+        if origin.from != self.me || origin.to != name {
+            return self.resume_from_held(name);
+        }
+        let (size, root) = (good.head.size, good.head.root);
+        let known = peer.own.volumes.get(&origin.volume).and_then(|own| own.root_at(size));
+        if known.is_some_and(|known| known != root) {
+            self.contradiction(now, name, Held { volume: origin.volume, size, root }, proof.clone());
+        } else {
+            self.resume_from_held(name);
+        }
+    }
+
+    /// After too many faults and SHOWS in a row without a receipt this node waits, so that no two nodes spin.
+    pub(super) fn setback(&mut self, now: Millis, name: NodeName) {
+        let session = self.session(name);
+        session.setbacks += 1;
+        if session.setbacks >= SETBACKS {
+            session.setbacks = 0;
+            let pause = SETBACK_PAUSE.saturating_mul(1 << session.pauses.min(6)).min(SETBACK_PAUSE_MAX);
+            session.pauses += 1;
+            session.not_now_until = Some(now.after(pause));
+        }
+    }
+
+    /// A body that cannot be read any more is withdrawn, so that the log does not stand still.
+    pub(super) fn body_lost(&mut self, now: Millis, env: &mut dyn Env, origin: Origin, index: u64) {
+        let name = origin.to;
+        let Some(own) = self.peer(name).map(|peer| &peer.own) else { return };
+        if own.current != Some(origin.volume) || origin.from != self.me {
+            return;
+        }
+        if index == 0 {
+            return self.leave_volume(name);
+        }
+        let target = Target { volume: origin.volume.number, index };
+        let queued = own
+            .queue
+            .values()
+            .any(|item| item.header.known_kind() == Some(Kind::Void) && item.header.target == Some(target));
+        let session = self.session(name);
+        session.drop_outstanding();
+        self.resume_from_held(name);
+        if queued || self.peer(name).is_some_and(|peer| peer.own.voided.contains(&index)) {
+            return;
+        }
+        self.queue_machine(now, env, name, Kind::Void, Some(target), 0, Bytes::new());
+    }
+}

@@ -1,0 +1,159 @@
+//! What is known of a peer in this run only: connections, positions, timers.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use crate::exchange::io::{ConnId, Dialler};
+use crate::merkle::CompactRange;
+use crate::name::{BootNonce, Hash, Millis, Origin, Volume};
+use crate::wire::{HeadRef, Hello};
+
+/// A connection with a peer.
+#[derive(Debug)]
+pub(super) struct Conn {
+    pub dialler: Dialler,
+    pub restricted: bool,
+    pub hello: Option<Hello>,
+    /// The older connection is being probed before this one replaces it.
+    pub waits_for_probe: bool,
+}
+
+/// How far the holder is, as it last said and this node could confirm.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Held {
+    pub volume: Volume,
+    pub size: u64,
+    pub root: Hash,
+}
+
+/// What the author's side is doing with this peer.
+#[derive(Debug, Default)]
+pub(super) enum Step {
+    /// No Hellos compared.
+    #[default]
+    Down,
+    /// The holder's copy agrees with the own log up to `Session::held`: append and push.
+    Ready,
+    /// Waits for the tree at the holder's size.
+    AwaitRange { volume: Volume, size: u64, root: Hash },
+    /// Sends older entries; the tree stands at what has been sent.
+    Refill(Refill),
+    /// Gets own entries back.
+    Fetch(Fetch),
+    /// Waits for people, or for nothing: see `status`.
+    Stopped,
+}
+
+#[derive(Debug)]
+pub(super) struct Refill {
+    pub volume: Volume,
+    pub range: CompactRange,
+    pub target: u64,
+    /// A load is under way, or a chunk waits for its receipt.
+    pub busy: bool,
+}
+
+#[derive(Debug)]
+pub(super) struct Fetch {
+    pub origin: Origin,
+    /// The next index wanted.
+    pub next: u64,
+    /// Where it started.
+    pub start: u64,
+    /// The head that the entries must hash to.
+    pub goal: HeadRef,
+    /// Fetched entries are still missing in these newer volumes' history: go on with them afterwards.
+    pub then: Option<Held>,
+}
+
+/// A head on its way.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Outstanding {
+    pub size: u64,
+    pub bytes: u64,
+    pub at: Millis,
+}
+
+/// A peer in this run.
+#[derive(Debug, Default)]
+pub(super) struct Session {
+    // Connecting.
+    pub conns: BTreeMap<ConnId, Conn>,
+    pub chosen: Option<ConnId>,
+    pub dialling: bool,
+    pub dial_at: Option<Millis>,
+    pub failures: u32,
+    /// Words of the peer that could not be, since its last receipt or push that was taken.
+    pub peer_faults: u32,
+    pub last_boot: Option<BootNonce>,
+    pub last_heard: Option<Millis>,
+    pub clock_offset_ms: Option<i64>,
+
+    // The author's side.
+    pub step: Step,
+    pub held: Option<Held>,
+    /// The size up to which the volume after `held` (or held itself) has been pushed in this session.
+    pub pushed: u64,
+    pub outstanding: VecDeque<Outstanding>,
+    pub window: u64,
+    pub rate: Option<u64>,
+    pub not_now_until: Option<Millis>,
+    /// A head with every line of both algorithms was signed in this session and volume.
+    pub full_signed: bool,
+    /// … and the holder gave its receipt for it.
+    pub full_receipted: bool,
+    /// When another one is due for entries that none covers yet; then `full_due` says so.
+    pub full_at: Option<Millis>,
+    pub full_due: bool,
+    /// A new volume must be opened, whatever the fold says: the holder has more than the own next volume names.
+    pub must_open: bool,
+    /// Faults and SHOWS since the last receipt.
+    pub setbacks: u32,
+    /// Pauses since the last receipt, each twice as long as the one before.
+    pub pauses: u32,
+    pub rereading: bool,
+    /// Entries whose bodies the journal could not give for a refill: the next volume lists them.
+    pub unavailable: BTreeSet<(u32, u64)>,
+
+    // The holder's side.
+    pub full_seen: bool,
+    pub pings: (u64, u32),
+}
+
+impl Session {
+    pub fn is_up(&self) -> bool {
+        !matches!(self.step, Step::Down)
+    }
+
+    /// The chosen connection, once both Hellos over it are compared.
+    pub fn up(&self) -> Option<ConnId> {
+        if self.is_up() { self.chosen } else { None }
+    }
+
+    /// Forgets what belonged to a connection that is gone.
+    pub fn reset(&mut self) {
+        self.chosen = None;
+        self.step = Step::Down;
+        self.held = None;
+        self.pushed = 0;
+        self.outstanding.clear();
+        self.not_now_until = None;
+        self.full_receipted = false;
+        self.full_signed = false;
+        self.full_at = None;
+        self.full_due = false;
+        self.full_seen = false;
+        self.must_open = false;
+        self.setbacks = 0;
+    }
+
+    /// Forgets heads that are on their way: the holder may not have them, nor what was full among them.
+    pub fn drop_outstanding(&mut self) {
+        self.outstanding.clear();
+        self.full_signed = self.full_receipted;
+    }
+
+    /// Whether another connection than the chosen one has had our HELLO and is not decided yet.
+    pub fn newer_undecided(&self) -> bool {
+        self.conns.keys().any(|conn| Some(*conn) != self.chosen)
+    }
+}
