@@ -3,8 +3,11 @@
 mod records;
 
 use bytes::Bytes;
+use proptest::collection::vec;
+use proptest::prelude::*;
+use proptest::sample::Index;
 use records::{Draft, Keys, Pair, UNAVAILABLE, line_of, write_journal};
-use verbale::audit::{FaultKind, VerifyOptions, VerifyReport, replay, verify};
+use verbale::audit::{FaultKind, VerifyOptions, VerifyReport, replay, verify, verify_records};
 use verbale::exchange::{Act, Drop, Record, Stowed};
 use verbale::name::{Hash, Kind, Volume};
 use verbale::note::{Head, Seeds, SigningKeys};
@@ -71,7 +74,6 @@ fn a_good_pair_of_logs_verifies_on_both_sides_with_and_without_keys() {
         let blind = audit_with(&pair.encoded(side), None);
         assert!(blind.is_good());
         assert_eq!((blind.bodies, blind.bodies_not_opened), (3, 92));
-        assert!(blind.remarks.iter().any(|remark| remark.contains("92 sealed bodies")));
     }
 }
 
@@ -296,15 +298,16 @@ fn a_volume_that_does_not_continue_the_one_before_is_red() {
 }
 
 #[test]
-fn a_volume_that_names_none_before_it_though_there_is_one_is_red() {
+fn a_peers_volume_that_names_none_before_it_though_there_is_one_is_red() {
     let mut pair = talked();
     pair.logs[0].volume = Volume { number: 2, random: [2; 8] };
     pair.logs[0].range = Default::default();
     pair.open(0, VolumeReason::First, None);
-    for side in 0..2 {
-        let at = pair.sides[side].records.len() as u64 - 1;
-        assert_red(&audit(&pair, side), FaultKind::Volume, at);
-    }
+    let at = pair.sides[1].records.len() as u64 - 1;
+    assert_red(&audit(&pair, 1), FaultKind::Volume, at);
+    // The author may have had to: its holder showed none.
+    let report = audit(&pair, 0);
+    assert!(report.is_good() && report.remarks.iter().any(|remark| remark.contains("names none")), "{report:#?}");
 }
 
 #[test]
@@ -329,12 +332,40 @@ fn two_heads_that_exclude_each_other_are_red() {
 }
 
 #[test]
-fn a_head_that_shrinks_is_red() {
+fn an_earlier_head_may_be_recorded_again_but_not_with_another_root() {
     let mut pair = talked();
     let (_, act) = last(&mut pair, 0, |act| matches!(act, Act::Signed { place, .. } if place.index == 31));
     let again = act.clone();
-    let at = pair.sides[0].act(again);
+    pair.sides[0].act(again.clone());
+    assert!(audit(&pair, 0).is_good());
+    let Act::Signed { place, root, lines } = again else { unreachable!() };
+    let other = Hash([root.0[1]; 32]);
+    let at = pair.sides[0].act(Act::Signed { place, root: other, lines });
     assert_red(&audit(&pair, 0), FaultKind::Contradiction, at);
+}
+
+#[test]
+fn an_earlier_head_that_lies_too_far_back_is_compared_in_a_second_look() {
+    for wrong in [false, true] {
+        let mut pair = Pair::new();
+        pair.talk(300, 1);
+        let (_, act) = last(&mut pair, 0, |act| matches!(act, Act::Signed { place, .. } if place.index == 3));
+        let Act::Signed { place, root, lines } = act.clone() else { unreachable!() };
+        let root = if wrong { Hash([5; 32]) } else { root };
+        let lines = if wrong {
+            let head = Head { origin: pair.origin(0), size: 3, root };
+            vec![line_of(&head, &pair.sides[0].keys)]
+        } else {
+            lines
+        };
+        let at = pair.sides[0].act(Act::Signed { place, root, lines });
+        let report = audit(&pair, 0);
+        if wrong {
+            assert_red(&report, FaultKind::Root, at);
+        } else {
+            assert!(report.is_good(), "{:#?}", report.faults);
+        }
+    }
 }
 
 #[test]
@@ -500,4 +531,33 @@ fn records_of_the_rig_read_back_as_written() {
     for record in &pair.sides[0].records {
         assert_eq!(&Record::decode(&record.encode()), record);
     }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(200))]
+
+    #[test]
+    fn the_audit_is_total_on_arbitrary_bytes(records in vec(vec(any::<u8>(), 0..300), 0..20)) {
+        let count = records.len() as u64;
+        let report = verify_records(records.into_iter().map(Bytes::from), VerifyOptions::default());
+        prop_assert_eq!(report.records, count);
+    }
+
+    #[test]
+    fn the_audit_is_total_on_good_records_that_were_shuffled_dropped_and_changed(
+        picks in vec((any::<Index>(), any::<Index>(), any::<u8>()), 1..80),
+    ) {
+        let records = GOOD.with(Clone::clone);
+        let picked = picks.into_iter().map(|(record, byte, flip)| {
+            let mut bytes = record.get(&records).to_vec();
+            let at = byte.index(bytes.len());
+            bytes[at] ^= flip & 0x11;
+            Bytes::from(bytes)
+        });
+        verify_records(picked, VerifyOptions { opener: Some(&Keys::default()), ..VerifyOptions::default() });
+    }
+}
+
+thread_local! {
+    static GOOD: Vec<Bytes> = talked().encoded(1);
 }

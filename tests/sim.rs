@@ -3,6 +3,8 @@
 //! `VERBALE_SEED=1234 cargo test --test sim one_seed -- --nocapture` replays one world and tells what happened;
 //! `VERBALE_SEEDS=100000 cargo test --test sim many_seeds` looks at more worlds than CI does.
 
+#[path = "sim/audited.rs"]
+mod audited;
 #[path = "sim/disk.rs"]
 mod disk;
 #[path = "sim/keys.rs"]
@@ -128,4 +130,24 @@ fn a_few_worlds_hold_with_real_signatures() {
         let (_, result) = run(seed, Some(plan), false);
         result.unwrap_or_else(|what| panic!("real signatures, seed {seed}: {what}"));
     }
+}
+
+#[test]
+fn the_audit_of_every_honest_disk_is_good() {
+    let first = number("VERBALE_FIRST").unwrap_or(0);
+    let mut failures = Vec::new();
+    let seeds = first..first + number("VERBALE_SEEDS").unwrap_or(100);
+    let of = seeds.clone().count();
+    for seed in seeds {
+        let (world, result) = run(seed, None, false);
+        if result.is_err() {
+            continue;
+        }
+        for (who, report) in world.audits() {
+            if let Some(fault) = report.faults.first() {
+                failures.push((seed, format!("{who}: {} faults; {}: {fault}", report.faults.len(), fault.kind.word())));
+            }
+        }
+    }
+    tell(&failures, of);
 }

@@ -8,6 +8,7 @@ use crate::note::{
     Checkpoint, Head, JudgeError, Judged, KeyAlgorithm, Line, PublicKeys, judge_log_lines, judge_receipt_lines,
 };
 
+use super::again::Again;
 use super::fault::{At, FaultKind, VerifyReport};
 use super::tree::{SeenLine, Signed};
 use super::verify::Auditor;
@@ -84,13 +85,27 @@ impl Auditor<'_> {
                 self.report.fault(FaultKind::Contradiction, at, what, whose);
                 return None;
             }
-            Some((known, _)) if known > size => {
-                let what = format!("the head of size {size} comes after one of size {known}");
-                self.report.fault(FaultKind::Contradiction, at, what, whose);
-                return None;
+            // A holder that came back from a backup is filled again from an earlier head on.
+            Some((newest, _)) if newest > size => {
+                match volume.heads.root_at(size) {
+                    Some(known) if known == root => {}
+                    Some(_) => {
+                        let what = format!("two heads of size {size} have different roots");
+                        self.report.fault(FaultKind::Contradiction, at, what, whose);
+                        return None;
+                    }
+                    None => {
+                        volume.heads.note_old(size, root);
+                        let what = format!("the root at size {size} is not the root of the entries");
+                        let (log, whose) = ((place.peer, own, place.volume), whose.to_owned());
+                        self.look_again(Again { at, log, size, root, kind: FaultKind::Root, what, whose });
+                    }
+                }
+                return Some(root);
             }
             _ => {}
         }
+        let mut late = None;
         if !volume.broken {
             match volume.tree.root_at(size) {
                 Some(computed) if computed == root => {}
@@ -102,11 +117,18 @@ impl Auditor<'_> {
                     let what = format!("the head is of size {size}, and the log has {} entries", volume.tree.size());
                     self.report.fault(FaultKind::Root, at, what, whose);
                 }
-                None => self.report.remark(format!("record {}: the head lies too far behind its entries", at.record)),
+                None => {
+                    let what = format!("the root at size {size} is not the root of the entries");
+                    let (log, whose) = ((place.peer, own, place.volume), whose.to_owned());
+                    late = Some(Again { at, log, size, root, kind: FaultKind::Root, what, whose });
+                }
             }
             volume.tree.advance(size);
         }
         volume.heads.note(size, root);
+        if let Some(late) = late {
+            self.look_again(late);
+        }
         Some(root)
     }
 
@@ -124,8 +146,11 @@ impl Auditor<'_> {
         Some(read)
     }
 
-    /// For a size, a line once stored never changes; lines may be added.
+    /// For a size, a line once stored never changes; lines may be added. Of a peer that came back from a backup other lines
+    /// may come, which is worth a remark; of this node they may not.
     fn unchanged(&mut self, at: At, place: &Place, own: bool, author: &[Line], holder: &[Line], whose: &str) {
+        let report = &mut self.report;
+        let (me, peer) = (report.node.map(cosigner_name), cosigner_name(place.peer));
         let volume = self.pairs.entry(place.peer).or_default().log(own).volumes.entry(place.volume).or_default();
         let Some(head) = volume.heads.at(place.index) else { return };
         for line in author.iter().chain(holder) {
@@ -138,8 +163,13 @@ impl Auditor<'_> {
             match of_key {
                 Some(known) if known.digest == seen.digest => {}
                 Some(_) => {
+                    let by_peer = if own { line.name() == peer } else { me.as_deref() != Some(line.name()) };
                     let what = format!("a line of `{}` differs from the one that was stored before", line.name());
-                    self.report.fault(FaultKind::ChangedLine, at, what, whose);
+                    if by_peer {
+                        report.remark(format!("record {}: {what} ({whose})", at.record));
+                    } else {
+                        report.fault(FaultKind::ChangedLine, at, what, whose);
+                    }
                 }
                 None => head.lines.push(seen),
             }
@@ -239,8 +269,14 @@ impl Auditor<'_> {
     }
 
     /// Judges what waited for keys, and says what is worth knowing of each log.
-    pub(super) fn finish(mut self) -> VerifyReport {
-        for deferred in std::mem::take(&mut self.deferred) {
+    pub(super) fn finish(mut self) -> (VerifyReport, Vec<Again>) {
+        let deferred = std::mem::take(&mut self.deferred);
+        if self.own_keys.is_empty() && !deferred.is_empty() {
+            let count = deferred.len();
+            self.report
+                .remark(format!("{count} receipts of this node were not judged: its journal names no keys of it"));
+        }
+        for deferred in deferred.into_iter().filter(|_| !self.own_keys.is_empty()) {
             let Deferred { at, holder, head, lines, whose } = deferred;
             match judge_receipt(&head, lines, holder, &self.own_keys, self.verifier) {
                 Ok(_) => self.report.receipts += 1,
@@ -256,17 +292,13 @@ impl Auditor<'_> {
                 }
             }
         }
-        if self.report.bodies_not_opened > 0 {
-            let count = self.report.bodies_not_opened;
-            self.report.remark(format!("{count} sealed bodies are present and were not opened: no keys were given"));
-        }
         if self.appended_again > 0 {
             let count = self.appended_again;
             self.report
                 .remark(format!("{count} entries stand in a later volume again; their items had a receipt before"));
         }
         self.report.journal_root = (self.report.records > 0 && !self.damaged).then(|| self.journal.root());
-        self.report
+        (self.report, self.again)
     }
 }
 

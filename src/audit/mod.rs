@@ -8,6 +8,7 @@
 //! What it cannot tell: whether the clocks were right, whether what never reached the journal happened, and whether a
 //! whole tail of the journal was cut off; the peers' copies can.
 
+mod again;
 mod fault;
 mod heads;
 mod opener;
@@ -20,4 +21,4 @@ mod volume;
 pub use fault::{Fault, FaultKind, MAX_FAULTS, MAX_REMARKS, VerifyReport};
 pub use opener::{FileFound, FileName, Opener, Unsealed};
 pub use replay::{EntryLine, HeadLine, HeaderLine, PayloadLine, Replay, ReplayLine, replay};
-pub use verify::{VerifyOptions, fuzz_records, verify, verify_groups};
+pub use verify::{VerifyOptions, verify, verify_groups, verify_records};

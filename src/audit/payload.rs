@@ -115,7 +115,7 @@ impl Auditor<'_> {
         }
     }
 
-    /// Holds an appended entry against its queued item. Gives the keys that a KEY item lists.
+    /// Holds an appended entry against its queued item.
     pub(super) fn item(&mut self, at: At, peer: NodeName, leaf: &Leaf, header: Option<&Header>, queued: u64) {
         let pair = self.pairs.entry(peer).or_default();
         let Some(item) = pair.items.get(&queued) else {

@@ -1,6 +1,6 @@
 //! A log's tree as an audit needs it: the root at any recent size, with flat memory.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use crate::merkle::CompactRange;
 use crate::name::Hash;
@@ -11,6 +11,10 @@ const MAX_TAIL: usize = 65_536;
 
 /// Heads that are remembered without a receipt; more would mean a peer that has been away for very long.
 const MAX_HEADS: usize = 4_096;
+
+/// Heads below the newest receipt that are remembered: a holder that came back from a backup shows one of them, and the
+/// next volume names it.
+const MAX_OLD_HEADS: usize = 256;
 
 /// The entries of one copy of a volume.
 #[derive(Clone, Debug, Default)]
@@ -92,10 +96,13 @@ impl Signed {
     }
 }
 
-/// The heads of one volume: the newest one with a receipt, and all later ones.
+/// The heads of one volume: the newest one with a receipt and all later ones, and the roots of some earlier ones.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Heads {
     heads: VecDeque<SeenHead>,
+    old: BTreeMap<u64, Hash>,
+    /// Heads were forgotten, so that a size below all that are here may have been one.
+    forgot: bool,
 }
 
 impl Heads {
@@ -105,8 +112,16 @@ impl Heads {
     }
 
     pub(super) fn root_at(&self, size: u64) -> Option<Hash> {
-        let at = self.heads.binary_search_by_key(&size, |head| head.size).ok()?;
-        self.heads.get(at).map(|head| head.root)
+        match self.heads.binary_search_by_key(&size, |head| head.size) {
+            Ok(at) => self.heads.get(at).map(|head| head.root),
+            Err(_) => self.old.get(&size).copied(),
+        }
+    }
+
+    /// Whether a head of that size would be known here.
+    pub(super) fn remembers(&self, size: u64) -> bool {
+        let oldest = self.old.keys().next().copied().or(self.heads.front().map(|head| head.size));
+        !self.forgot || oldest.is_some_and(|oldest| oldest <= size)
     }
 
     pub(super) fn newest(&self) -> Option<&SeenHead> {
@@ -122,6 +137,7 @@ impl Heads {
                 self.heads.insert(at, SeenHead { size, root, lines: Vec::new(), author, holder });
                 if self.heads.len() > MAX_HEADS {
                     self.heads.pop_front();
+                    self.forgot = true;
                 }
                 at.min(self.heads.len() - 1)
             }
@@ -129,10 +145,20 @@ impl Heads {
         &mut self.heads[at]
     }
 
-    /// Forgets the heads below a receipt.
+    /// Keeps of the heads below a receipt no more than the roots of the newest.
     pub(super) fn forget_below(&mut self, size: u64) {
         while self.heads.front().is_some_and(|head| head.size < size) {
-            self.heads.pop_front();
+            let Some(head) = self.heads.pop_front() else { return };
+            self.note_old(head.size, head.root);
+        }
+    }
+
+    /// Remembers the root of a head below the newest ones.
+    pub(super) fn note_old(&mut self, size: u64, root: Hash) {
+        self.old.insert(size, root);
+        if self.old.len() > MAX_OLD_HEADS {
+            self.old.pop_first();
+            self.forgot = true;
         }
     }
 }
@@ -174,9 +200,21 @@ mod tests {
         }
         assert_eq!(heads.newest().map(|head| head.size), Some(9));
         heads.forget_below(7);
-        assert_eq!((heads.root_at(5), heads.root_at(7)), (None, Some(Hash([7; 32]))));
+        assert_eq!((heads.root_at(5), heads.root_at(7)), (Some(Hash([5; 32])), Some(Hash([7; 32]))));
+        assert!(heads.at(5).is_none() && heads.remembers(1));
         heads.note(9, Hash([1; 32]));
         assert_eq!(heads.root_at(9), Some(Hash([9; 32])));
+    }
+
+    #[test]
+    fn of_heads_below_a_receipt_only_so_many_are_remembered() {
+        let mut heads = Heads::default();
+        for size in 1..=MAX_OLD_HEADS as u64 + 2 {
+            heads.note(size, Hash([1; 32]));
+            heads.forget_below(size);
+        }
+        assert_eq!((heads.root_at(1), heads.root_at(2)), (None, Some(Hash([1; 32]))));
+        assert!(!heads.remembers(1) && heads.remembers(2));
     }
 
     #[test]

@@ -6,12 +6,13 @@ use std::path::Path;
 use bytes::Bytes;
 
 use crate::exchange::{Act, Place, Record, Stowed};
-use crate::journal::{Damage, Group, Record as Raw};
+use crate::journal::{Damage, Group, Position, Record as Raw};
 use crate::merkle::{CompactRange, leaf_hash};
 use crate::name::{Hash, Kind, NodeName, Volume};
 use crate::note::{Crypto, PublicKeys, Verifier};
 use crate::wire::{Header, Leaf, Span, VolumeBody};
 
+use super::again::{Again, MAX_AGAIN};
 use super::fault::{At, FaultKind, VerifyReport};
 use super::heads::{Deferred, HeadRecord};
 use super::opener::Opener;
@@ -46,7 +47,10 @@ impl Default for VerifyOptions<'_> {
 /// The folder cannot be listed. Everything else is in the report.
 pub fn verify(folder: &Path, options: VerifyOptions<'_>) -> std::io::Result<VerifyReport> {
     let mut scan = crate::journal::scan(folder, 0)?;
-    let mut report = verify_groups(&mut scan, options);
+    let (mut report, again) = run(&mut scan, options);
+    if !again.is_empty() {
+        super::again::look(&mut report, again, crate::journal::scan(folder, 0)?);
+    }
     if let Some(torn) = scan.torn() {
         report.remark(format!(
             "{}: {} bytes from byte {} on are a write that never became durable",
@@ -58,11 +62,21 @@ pub fn verify(folder: &Path, options: VerifyOptions<'_>) -> std::io::Result<Veri
     Ok(report)
 }
 
-/// Verifies groups from anywhere, in their order from the first one on.
+/// Verifies groups from anywhere, in their order from the first one on. Heads of sizes that lie too far back are
+/// remarks here: only [`verify`] can look at the groups a second time.
 pub fn verify_groups(
     groups: impl IntoIterator<Item = Result<Group, Damage>>,
     options: VerifyOptions<'_>,
 ) -> VerifyReport {
+    let (mut report, again) = run(groups, options);
+    again.iter().for_each(|again| again.remark(&mut report));
+    report
+}
+
+fn run(
+    groups: impl IntoIterator<Item = Result<Group, Damage>>,
+    options: VerifyOptions<'_>,
+) -> (VerifyReport, Vec<Again>) {
     let mut auditor = Auditor::new(options.verifier, options.opener);
     let mut progress = options.progress;
     let mut told = 0;
@@ -82,19 +96,20 @@ pub fn verify_groups(
     auditor.finish()
 }
 
-/// Runs a verification over arbitrary records; the entry point of a fuzz target. Gives the number of faults.
-pub fn fuzz_records<'a>(records: impl IntoIterator<Item = &'a [u8]>) -> usize {
-    let mut auditor = Auditor::new(&Crypto, None);
+/// Verifies encoded records that lie in no file, as a simulation keeps them; their number stands for their offset.
+///
+/// Total: arbitrary bytes are records that nobody understands, at worst.
+pub fn verify_records(records: impl IntoIterator<Item = Bytes>, options: VerifyOptions<'_>) -> VerifyReport {
+    let mut auditor = Auditor::new(options.verifier, options.opener);
     for (number, bytes) in (0..).zip(records) {
-        auditor.take(&Raw {
-            number,
-            bytes: Bytes::copy_from_slice(bytes),
-            blinding: [0; crate::journal::BLINDING_BYTES],
-            leaf: [0; 32],
-            position: crate::journal::Position { segment: 0, offset: number },
-        });
+        let blinding = [0; crate::journal::BLINDING_BYTES];
+        let leaf = crate::journal::leaf_hash(&blinding, &bytes);
+        let position = Position { segment: 0, offset: number };
+        auditor.take(&Raw { number, bytes, blinding, leaf, position });
     }
-    auditor.finish().faults.len()
+    let (mut report, again) = auditor.finish();
+    again.iter().for_each(|again| again.remark(&mut report));
+    report
 }
 
 /// What is known so far.
@@ -112,6 +127,8 @@ pub(super) struct Auditor<'a> {
     pub damaged: bool,
     /// Receipts that wait for the keys that made them.
     pub deferred: Vec<Deferred>,
+    /// Roots of sizes that lie too far back, for a second look at the journal.
+    pub again: Vec<Again>,
     pub appended_again: u64,
 }
 
@@ -127,6 +144,7 @@ impl<'a> Auditor<'a> {
             journal: CompactRange::default(),
             damaged: false,
             deferred: Vec::new(),
+            again: Vec::new(),
             appended_again: 0,
         }
     }
@@ -206,6 +224,15 @@ impl<'a> Auditor<'a> {
                 self.report.remark(format!("record {} is of a kind that this version does not know", at.record));
             }
             _ => {}
+        }
+    }
+
+    /// Leaves a root to a second look.
+    pub(super) fn look_again(&mut self, again: Again) {
+        if self.again.len() < MAX_AGAIN {
+            self.again.push(again);
+        } else {
+            again.remark(&mut self.report);
         }
     }
 
@@ -355,9 +382,15 @@ impl<'a> Auditor<'a> {
         let log = self.pairs.entry(place.peer).or_default().log(own);
         let Some(before) = body.before else {
             let receipted = |(volume, state): (&Volume, &VolumeState)| *volume != place.volume && state.receipted > 0;
-            if log.volumes.iter().any(receipted) && !self.damaged {
-                let what = "the volume names none before it, and there is one with a receipt";
-                self.report.fault(FaultKind::Volume, at, what, name);
+            let any = log.volumes.iter().any(receipted) && !self.damaged;
+            let what = "the volume names none before it, and there is one with a receipt";
+            match any {
+                // The holder showed none: it has lost its copy, or people agreed to begin anew.
+                true if own || body.reason.needs_people() => {
+                    self.report.remark(format!("record {}: {what} ({name})", at.record));
+                }
+                true => self.report.fault(FaultKind::Volume, at, what, name),
+                false => {}
             }
             return;
         };
@@ -382,9 +415,16 @@ impl<'a> Auditor<'a> {
                     format!("the root that is named of {} at size {} is not its root", before.origin, before.size);
                 self.report.fault(FaultKind::Volume, at, what, name);
             }
-            None => {
+            None if known.heads.remembers(before.size) || before.size > known.tree.size() => {
                 let what = format!("{} has no head of size {}, which is named as its end", before.origin, before.size);
                 self.report.fault(FaultKind::Volume, at, what, name);
+            }
+            None => {
+                let what =
+                    format!("the root that is named of {} at size {} is not its root", before.origin, before.size);
+                let (log, whose) = ((place.peer, own, before.origin.volume), name.to_owned());
+                let (size, root) = (before.size, before.root);
+                self.look_again(Again { at, log, size, root, kind: FaultKind::Volume, what, whose });
             }
         }
     }
@@ -450,19 +490,27 @@ impl<'a> Auditor<'a> {
     fn fetched_head(&mut self, at: At, place: &Place, root: Hash, lines: &[String]) {
         let name = self.name(place, true);
         let volume = self.volume(place.peer, true, place.volume);
-        if let Some(fetched) = volume.fetching.take() {
-            let own = volume.tree.root_at(fetched.size().min(volume.tree.size()));
-            let theirs = fetched.root_at(fetched.size().min(volume.tree.size()));
-            let differs = own.is_some() && theirs.is_some() && own != theirs;
-            volume.tree = fetched;
-            volume.broken = false;
-            volume.heads = Default::default();
-            if differs {
-                self.report.remark(format!(
-                    "record {}: the holder's branch of {name} took the place of the own one",
-                    at.record
-                ));
+        let Some(fetched) = volume.fetching.take().filter(|fetched| fetched.size() == place.index) else {
+            // The holder has no more than this node: its head changes nothing, and must not contradict the entries.
+            let known = volume.heads.root_at(place.index).or_else(|| volume.tree.root_at(place.index));
+            if known.is_some_and(|known| known != root) {
+                let what = "the holder shows another history";
+                self.report.remark(format!("record {}: {what} of {name} at size {}", at.record, place.index));
             }
+            return;
+        };
+        let common = fetched.size().min(volume.tree.size());
+        let (own, theirs) = (volume.tree.root_at(common), fetched.root_at(common));
+        let differs = own.is_some() && theirs.is_some() && own != theirs;
+        let newest = volume.heads.newest().map_or(0, |head| head.size);
+        if own.is_none() || own != theirs || fetched.size() < newest {
+            volume.heads = Default::default();
+        }
+        volume.tree = fetched;
+        volume.broken = false;
+        if differs {
+            let what = "the holder's branch took the place of the own one";
+            self.report.remark(format!("record {}: {what} in {name}", at.record));
         }
         // The holder shows its own lines among the author's.
         self.head(at, place, true, &HeadRecord { root: Some(root), author: lines, holder: lines, mixed: true });
