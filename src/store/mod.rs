@@ -4,7 +4,7 @@
 //! It holds, per volume of each log, the Merkle tree as tiles and the places of the entries in the journal, each 256 to
 //! a value; the receipts; and one row of fixed length per message made by people, by which lists are shown without
 //! opening a body. All of it comes from durable records ([`Index`] reads them from the journal by number, at its own
-//! pace), in one atomic step per batch, together with the cursor that says how far it has come.
+//! pace), in atomic steps of a few buffers, each together with the cursor that says how far it has come.
 //!
 //! # Why nothing here is believed
 //!

@@ -212,8 +212,11 @@ fn decode(value: &[u8]) -> Result<Vec<Posting>, StoreError> {
     Ok(chunks(value)?.iter().map(read).collect())
 }
 
+/// A value of a run with its key.
+type KeyedPostings = (Vec<u8>, Vec<Posting>);
+
 /// The values of a run with their keys, in order.
-fn values(tree: &sled::Tree, run: u32) -> Result<Vec<(Vec<u8>, Vec<Posting>)>, StoreError> {
+fn values(tree: &sled::Tree, run: u32) -> Result<Vec<KeyedPostings>, StoreError> {
     tree.scan_prefix(key::run(run))
         .map(|item| {
             let (key, value) = item?;
