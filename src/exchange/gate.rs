@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-/// Something that may leave the node because the group that records it is durable. Only the gate makes one.
+/// Something that may leave the node because the records that tell of it are durable. Only the gate makes one.
 #[derive(Debug)]
 pub struct Stored<T>(T);
 
@@ -18,7 +18,7 @@ impl<T> Stored<T> {
     }
 }
 
-/// Holds effects back until the group they wait for is durable, and keeps their order.
+/// Holds effects back until the records they wait for are durable, and keeps their order.
 #[derive(Debug)]
 pub(super) struct Gate<T> {
     waiting: VecDeque<(u64, T)>,
@@ -30,20 +30,20 @@ impl<T> Gate<T> {
         Self { waiting: VecDeque::new(), durable: 0 }
     }
 
-    /// Holds `effect` until `group` is durable.
-    pub(super) fn hold(&mut self, group: u64, effect: T) {
-        self.waiting.push_back((group, effect));
+    /// Holds `effect` until the first `records` records are durable.
+    pub(super) fn hold(&mut self, records: u64, effect: T) {
+        self.waiting.push_back((records, effect));
     }
 
-    /// Notes that everything up to `group` is durable.
-    pub(super) fn durable(&mut self, group: u64) {
-        self.durable = self.durable.max(group);
+    /// Notes that the first `records` records are durable.
+    pub(super) fn durable(&mut self, records: u64) {
+        self.durable = self.durable.max(records);
     }
 
     /// The next effect that may be performed.
     pub(super) fn release(&mut self) -> Option<Stored<T>> {
-        let (group, _) = self.waiting.front()?;
-        if *group > self.durable {
+        let (records, _) = self.waiting.front()?;
+        if *records > self.durable {
             return None;
         }
         self.waiting.pop_front().map(|(_, effect)| Stored(effect))
@@ -55,7 +55,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nothing_passes_before_its_group_is_durable_and_order_is_kept() {
+    fn nothing_passes_before_its_records_are_durable_and_order_is_kept() {
         let mut gate = Gate::new();
         gate.hold(1, 'a');
         gate.hold(2, 'b');

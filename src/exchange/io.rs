@@ -8,7 +8,7 @@ use super::Stored;
 use super::record::{Change, Drop, Place, Record};
 use crate::merkle::CompactRange;
 use crate::name::{
-    BootNonce, CaseId, Desk, EntryId, Kind, Millis, NodeName, Origin, Pap, Precedence, RefusalCode, Tlp,
+    BootNonce, CaseId, Desk, EntryId, Hash, Kind, Millis, NodeName, Origin, Pap, Precedence, RefusalCode, Tlp,
 };
 use crate::note::PublicKeys;
 use crate::wire::{EntryFrame, Header, Hello, LogState, NotNowReason, Payload, Target};
@@ -47,6 +47,10 @@ pub struct Settings {
     pub pings_per_day: u32,
     /// A connection on which a push has had no answer for this long is closed and dialled anew.
     pub stall: Duration,
+    /// SHA-256 of this node's certificates (TLS and signing); announced in HELLO.
+    pub certificate_digests: Vec<Hash>,
+    /// Number of the newest CRL of this State, 0 for none; announced in HELLO.
+    pub crl_number: u64,
 }
 
 impl Default for Settings {
@@ -59,6 +63,8 @@ impl Default for Settings {
             mix_exercise: false,
             pings_per_day: 1_440,
             stall: Duration::from_secs(120),
+            certificate_digests: Vec::new(),
+            crl_number: 0,
         }
     }
 }

@@ -16,8 +16,8 @@ mod record;
 pub use core::{ConnectionState, Core, PeerReport};
 pub use env::{Env, Sealed};
 pub use fold::{
-    Author, Fence, Fold, Frozen, Holder, Item, OwnHead, OwnVolume, Peer, PeerHead, PeerStatus, PeerVolume, RECENT_IDS,
-    Recent, Wanted,
+    Author, Fence, Fetching, Fold, Frozen, Holder, Item, OwnHead, OwnVolume, Peer, PeerHead, PeerStatus, PeerVolume,
+    QueueKey, RECENT_IDS, Recent, Wanted,
 };
 pub use gate::Stored;
 pub use io::{

@@ -18,6 +18,12 @@ pub const MAX_NOTE: usize = 16 * 1_024;
 /// Kinds that a HELLO may list; a byte's worth of kinds is far more than this version has.
 pub const MAX_KINDS: usize = 256;
 
+/// Entries under one head on a push stream: what a holder makes durable with one receipt is bounded.
+pub const MAX_PUSH_ENTRIES: usize = 1_024;
+
+/// Bytes of leaves and bodies under one head on a push stream, beyond which only a single entry may go.
+pub const MAX_PUSH_BYTES: u64 = 1 << 20;
+
 /// Certificate digests that a HELLO may list: TLS and two signing keys, twice during a rotation, and room.
 pub const MAX_CERTIFICATE_DIGESTS: usize = 32;
 

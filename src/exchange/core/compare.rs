@@ -192,7 +192,8 @@ impl Core {
     pub(super) fn peer_fault(&mut self, now: Millis, env: &mut dyn Env, peer: NodeName, code: FaultCode, index: u64) {
         self.notice(Notice::Fault { peer, found_here: true, code, index });
         if let Some(conn) = self.session(peer).chosen {
-            self.session(peer).failures = self.session(peer).failures.saturating_add(1);
+            let session = self.session(peer);
+            session.peer_faults = session.peer_faults.saturating_add(1);
             self.close(now, env, conn, CloseCode::Frame);
         }
     }
@@ -207,8 +208,11 @@ impl Core {
         }
         let held = self.sessions.get(&name).and_then(|session| session.held);
         let plan = plan(own, held);
+        let without_receipt = own.volume().is_some_and(|(_, own)| own.receipted < own.size());
+        let holds_all = matches!(plan, Plan::Push { from } if own.volume().is_some_and(|(_, own)| own.size() == from));
         let session = self.session(name);
-        session.must_open = false;
+        // The holder has everything and gives no receipt, because bodies are missing: the next volume accounts for them.
+        session.must_open = holds_all && without_receipt && !session.unavailable.is_empty();
         match plan {
             Plan::Push { from } => {
                 session.step = Step::Ready;
@@ -251,16 +255,11 @@ enum Plan {
 }
 
 fn plan(own: &Author, held: Option<Held>) -> Plan {
-    let mut chain = own.chain();
     if own.reopen.is_some() {
-        // The open volume will be left: only what has a receipt still counts of it.
-        if let Some((volume, size)) = chain.pop() {
-            let receipted = own.volumes.get(&volume).map_or(0, |own| own.receipted);
-            if receipted > 0 {
-                chain.push((volume, receipted.min(size)));
-            }
-        }
+        // The next volume stands on what the holder has, whatever that is; what it lacks queues again.
+        return Plan::Open;
     }
+    let chain = own.chain();
     let Some((last, _)) = chain.last().copied() else { return Plan::Open };
     let (at, from) = match held {
         None => (0, 0),
@@ -273,9 +272,6 @@ fn plan(own: &Author, held: Option<Held>) -> Plan {
         },
     };
     let (volume, to) = chain[at];
-    if own.reopen.is_some() {
-        return if volume == last && from >= to { Plan::Open } else { Plan::Refill { volume, from, to } };
-    }
     let in_memory = own.unreceipted.front().map_or(to, |(index, _)| *index);
     if volume == last && from >= in_memory { Plan::Push { from } } else { Plan::Refill { volume, from, to } }
 }
@@ -288,10 +284,10 @@ pub(super) fn keys_for(listed: &[PublicKeys], trusted: &[PublicKeys]) -> Vec<Pub
 /// This node's own keys: those that a volume lists, and the present ones.
 pub(super) fn own_keys(env: &dyn Env, listed: &[PublicKeys]) -> Vec<PublicKeys> {
     let mut keys = listed.to_vec();
-    if let Ok(present) = PublicKeys::of(env.signer()) {
-        if !keys.contains(&present) {
-            keys.push(present);
-        }
+    if let Ok(present) = PublicKeys::of(env.signer())
+        && !keys.contains(&present)
+    {
+        keys.push(present);
     }
     keys
 }

@@ -1,5 +1,6 @@
 //! Append late, sign once per batch, push: all appends of one tick in one group.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -13,13 +14,13 @@ use crate::exchange::io::{Action, Effect, EntryRef, Notice};
 use crate::exchange::record::{Act, Drop, Place};
 use crate::name::{EntryId, Kind, Millis, NodeName, Pap, Precedence, Tlp, Volume};
 use crate::note::{Head, KeyAlgorithm, sign_log_line};
-use crate::wire::{Absent, HeadRef, Header, Leaf, Payload, SigningKey, VolumeBody, VolumeReason, commitment};
+use crate::wire::{
+    Absent, HeadRef, Header, Leaf, MAX_PUSH_BYTES, MAX_PUSH_ENTRIES, MAX_SPANS, Payload, SigningKey, Span, VolumeBody,
+    VolumeReason, commitment,
+};
 
 /// Heads on their way to one peer: with two, the next batch gathers while one is under way.
 const DEPTH: usize = 2;
-
-/// Entries of one batch: one signature and one sync for all of them, and the head of a batch is never far away.
-const BATCH: usize = 1_024;
 
 /// Within this time of an entry a head with every line of both algorithms follows.
 const FULL_WITHIN: Duration = Duration::from_secs(600);
@@ -95,13 +96,15 @@ impl Core {
             public_key: Bytes::copy_from_slice(signer.public_key(algorithm)),
             certificate: Bytes::new(),
         };
+        let missing = self.sessions.get(&name).map(|session| spans(&session.unavailable)).unwrap_or_default();
+        let (unavailable, fetched_from) = (missing, own.fetched_from());
         let body = VolumeBody {
             keys: vec![key(KeyAlgorithm::Ed25519, 1), key(KeyAlgorithm::MlDsa44, 6)],
             before,
             reason,
             journal: self.fold.journal.unwrap_or_default(),
-            unavailable: Vec::new(),
-            fetched_from: own.fetched_from(),
+            unavailable,
+            fetched_from,
         }
         .encode();
         let mut salt = [0; 32];
@@ -114,6 +117,7 @@ impl Core {
         self.put(now, Act::VolumeOpened { place, leaf, salt, body });
         let session = self.session(name);
         session.must_open = false;
+        session.unavailable.clear();
         session.pushed = 0;
         session.full_signed = false;
         session.outstanding.clear();
@@ -163,7 +167,7 @@ impl Core {
         let limit = session.window.min(session.rate.unwrap_or(FIRST_RATE).saturating_mul(RATE_SECONDS));
         let Some(own) = self.peer(name).map(|peer| &peer.own) else { return false };
         let Some(volume) = own.current else { return false };
-        let mut used = own.unreceipted_bytes();
+        let (mut used, mut fresh) = (own.unreceipted_bytes(), 0);
         let (mut batch, mut expired): (Vec<Item>, Vec<EntryId>) = (Vec::new(), Vec::new());
         let mut more = false;
         for item in own.queue.values() {
@@ -175,15 +179,16 @@ impl Core {
             if deep && !is_void {
                 break;
             }
-            if batch.len() == BATCH {
+            let bytes = window_bytes(item);
+            if batch.len() == MAX_PUSH_ENTRIES || fresh > 0 && fresh + bytes > MAX_PUSH_BYTES {
                 more = true;
                 break;
             }
-            let bytes = window_bytes(item);
             if !is_void && used > 0 && used + bytes > limit {
                 break;
             }
             used += bytes;
+            fresh += bytes;
             batch.push(item.clone());
         }
         for id in expired {
@@ -209,16 +214,16 @@ impl Core {
     fn sign_and_push(&mut self, now: Millis, env: &mut dyn Env, name: NodeName) {
         let Some((volume, own)) = self.peer(name).and_then(|peer| peer.own.volume()) else { return };
         let size = own.size();
-        let has_head = own.head_at(size);
-        let is_full = has_head.is_some_and(|head| head.lines.len() >= 2);
-        let Some(session) = self.sessions.get(&name) else { return };
+        let lines = own.head_at(size).map(|head| head.lines.len());
+        let is_full = lines.is_some_and(|lines| lines >= 2);
+        let session = self.session(name);
         let new_entries = size > session.pushed;
-        let full_due = session.full_at.is_some_and(|at| at <= now) && !is_full;
+        let full_due = std::mem::take(&mut session.full_due) && !is_full;
         if !new_entries && !full_due {
             return;
         }
         let full = full_due || !session.full_signed;
-        if has_head.is_none() || full && !is_full {
+        if lines.is_none() || full && !is_full {
             self.sign_head(now, env, name, volume, full);
         }
         self.push(now, name, volume);
@@ -322,5 +327,31 @@ impl Core {
     /// What the holder has agreed to so far, as an earlier volume names it.
     pub(super) fn held(&self, name: NodeName) -> Option<Held> {
         self.sessions.get(&name).and_then(|session| session.held)
+    }
+}
+
+/// Neighbours put together, at most as many as a VOLUME body may list (the rest follows in the volume after).
+fn spans(entries: &BTreeSet<(u32, u64)>) -> Vec<Span> {
+    let mut spans: Vec<Span> = Vec::new();
+    for (volume, index) in entries {
+        let full = spans.len() == MAX_SPANS;
+        match spans.last_mut() {
+            Some(span) if span.volume == *volume && span.to == *index => span.to += 1,
+            _ if full => break,
+            _ => spans.push(Span { volume: *volume, from: *index, to: index + 1 }),
+        }
+    }
+    spans
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn neighbours_are_listed_as_one_span() {
+        let entries = BTreeSet::from([(1, 3), (1, 4), (1, 6), (2, 0)]);
+        let span = |volume, from, to| Span { volume, from, to };
+        assert_eq!(spans(&entries), [span(1, 3, 5), span(1, 6, 7), span(2, 0, 1)]);
     }
 }

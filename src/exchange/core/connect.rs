@@ -46,8 +46,8 @@ impl Core {
             enclosure_max: self.settings.enclosure_max,
             enclosures_total_max: self.settings.enclosures_total_max,
             kinds: Kind::ALL.iter().map(|kind| kind.number()).collect(),
-            crl_number: 0,
-            certificate_digests: Vec::new(),
+            crl_number: self.settings.crl_number,
+            certificate_digests: self.settings.certificate_digests.clone(),
             mine,
             yours,
         }
@@ -178,7 +178,11 @@ impl Core {
             }
             self.notice(Notice::Down { peer });
         }
-        self.plan_dial(now, env, peer, REDIAL);
+        // A peer whose words cannot be is not dialled again at once.
+        let faults = self.session(peer).peer_faults.min(16);
+        let pause = if faults == 0 { REDIAL } else { BACKOFF_FIRST.saturating_mul(1 << faults) };
+        let pause = pause.min(self.settings.backoff_max);
+        self.plan_dial(now, env, peer, pause);
     }
 
     pub(super) fn dial_failed(&mut self, now: Millis, env: &mut dyn Env, peer: NodeName) {

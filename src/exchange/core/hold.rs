@@ -13,7 +13,10 @@ use crate::exchange::record::{Act, Place, Stowed};
 use crate::merkle::{CompactRange, leaf_hash};
 use crate::name::{Kind, Millis, NodeName, Origin, RefusalCode};
 use crate::note::{Checkpoint, Head, KeyAlgorithm, PublicKeys, sign_receipt_line};
-use crate::wire::{Absent, EntryFrame, FaultCode, Header, NotNowReason, Payload, Target, VolumeBody, VolumeReason};
+use crate::wire::{
+    Absent, EntryFrame, FaultCode, Header, MAX_LEAF, MAX_PUSH_BYTES, MAX_PUSH_ENTRIES, NotNowReason, Payload, Target,
+    VolumeBody, VolumeReason,
+};
 
 /// When a peer may ask again about a direction that waits for people, or a full disk.
 const RETRY: Duration = Duration::from_secs(30);
@@ -95,6 +98,12 @@ impl Core {
         }
         if self.sessions.get(&name).is_some_and(|session| session.newer_undecided()) {
             return Err(NotTaken::NotNow(NotNowReason::Busy));
+        }
+        let weight = |entry: &EntryFrame| entry.leaf.bytes().len() as u64 + entry.leaf.body_len() as u64;
+        let bytes: u64 = pushed.entries.iter().map(weight).sum();
+        let count = pushed.entries.len();
+        if count > MAX_PUSH_ENTRIES || count > 1 && bytes > MAX_PUSH_BYTES + MAX_PUSH_ENTRIES as u64 * MAX_LEAF as u64 {
+            return Err(NotTaken::Fault(FaultCode::Size, 0));
         }
         let parsed: Checkpoint =
             Checkpoint::parse(&pushed.note).map_err(|_| NotTaken::Fault(FaultCode::BadSignature, 0))?;
@@ -293,6 +302,7 @@ impl Core {
         self.put(now, Act::Cosigned { place, root: head.root, author_lines, lines: lines.clone() });
         let session = self.session(name);
         session.full_seen |= full;
+        session.peer_faults = 0;
         if lines.is_empty() {
             let state = self.held_state(name);
             self.release(Effect::Shows { conn, state });

@@ -26,7 +26,7 @@ use super::env::Env;
 use super::fold::{Fold, Peer, PeerStatus};
 use super::gate::Gate;
 use super::io::{Action, ConnId, Effect, Group, Input, Notice, Settings, Token};
-use super::record::{Act, Doubt, Record};
+use super::record::{Act, Doubt, Record, Stowed};
 use crate::name::{BootNonce, EntryId, JournalId, Millis, NodeName};
 
 use live::Live;
@@ -36,6 +36,9 @@ pub use report::{ConnectionState, PeerReport};
 
 /// How long a record that nobody waits for may ride before it is written by itself.
 const RIDE: std::time::Duration = std::time::Duration::from_millis(50);
+
+/// Bytes of records that one group should not exceed by much: a frame of the journal holds twice that.
+const GROUP_BYTES: usize = 2 << 20;
 
 /// The core of a node.
 #[derive(Debug)]
@@ -47,8 +50,11 @@ pub struct Core {
     pending: Vec<Record>,
     urgent: bool,
     ride_at: Option<Millis>,
+    /// Number of the newest group handed out, and of the newest durable one.
     written: u64,
     durable: u64,
+    /// Records handed out.
+    handed: u64,
     disk_full: bool,
     gate: Gate<Effect>,
     actions: VecDeque<Action>,
@@ -77,12 +83,13 @@ impl Core {
             me,
             settings,
             boot,
-            fold,
             pending: Vec::new(),
             urgent: false,
             ride_at: None,
             written: 0,
             durable: 0,
+            handed: fold.next_record(),
+            fold,
             disk_full: false,
             gate: Gate::new(),
             actions: VecDeque::new(),
@@ -172,18 +179,30 @@ impl Core {
         }
     }
 
+    /// Everything that waits, up to [`GROUP_BYTES`]; what was decided in one step stays in one group.
     fn next_group(&mut self) -> Group {
-        let records = std::mem::take(&mut self.pending);
-        let first = self.fold.next_record() - records.len() as u64;
+        let mut bytes = 0;
+        let cut = self.pending.iter().position(|record| {
+            bytes += weight(record);
+            bytes > GROUP_BYTES && stands_alone(&record.act)
+        });
+        let rest = self.pending.split_off(cut.unwrap_or(self.pending.len()).max(1));
+        let records = std::mem::replace(&mut self.pending, rest);
+        let first = self.handed;
+        self.handed += records.len() as u64;
         self.written += 1;
-        self.urgent = false;
-        self.ride_at = None;
+        if self.pending.is_empty() {
+            self.urgent = false;
+            self.ride_at = None;
+        }
         Group { number: self.written, first, records }
     }
 
     fn group_durable(&mut self, group: u64) {
-        self.durable = self.durable.max(group.min(self.written));
-        self.gate.durable(self.durable);
+        if group == self.written {
+            self.durable = group;
+            self.gate.durable(self.handed);
+        }
     }
 
     /// Records an act that somebody waits for.
@@ -204,8 +223,7 @@ impl Core {
 
     /// Lets `effect` pass once everything recorded so far is durable.
     fn release(&mut self, effect: Effect) {
-        let group = if self.pending.is_empty() { self.written } else { self.written + 1 };
-        self.gate.hold(group, effect);
+        self.gate.hold(self.fold.next_record(), effect);
     }
 
     fn notice(&mut self, notice: Notice) {
@@ -227,6 +245,31 @@ impl Core {
     fn touch(&mut self, peer: NodeName) {
         self.dirty.insert(peer);
     }
+}
+
+/// About how many bytes a record has.
+fn weight(record: &Record) -> usize {
+    let stowed = |payload: &Stowed| match payload {
+        Stowed::Clear { body, .. } => body.len(),
+        Stowed::Sealed { bytes, .. } => bytes.len(),
+        Stowed::Absent(_) => 0,
+    };
+    let body = match &record.act {
+        Act::Queued { payload, .. } | Act::Stored { payload, .. } | Act::Fetched { payload, .. } => stowed(payload),
+        Act::PeerAdded { introduction, ceremony, .. } => introduction.len() + stowed(ceremony),
+        Act::VolumeOpened { body, .. } => body.len(),
+        Act::Signed { .. } | Act::Cosigned { .. } | Act::Receipt { .. } => 8 << 10,
+        _ => 0,
+    };
+    body + 512
+}
+
+/// Whether a group may end before this record: it is not part of a step that must become durable as a whole.
+fn stands_alone(act: &Act) -> bool {
+    matches!(
+        act,
+        Act::Queued { .. } | Act::Fetched { .. } | Act::PeerAdded { .. } | Act::Read { .. } | Act::Noted { .. }
+    )
 }
 
 fn expiries_of(name: NodeName, peer: &Peer) -> impl Iterator<Item = (Millis, NodeName, EntryId)> + '_ {

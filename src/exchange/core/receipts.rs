@@ -1,5 +1,7 @@
 //! What comes back on a push: receipts and faults.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 
 use super::Core;
@@ -16,8 +18,9 @@ use crate::wire::{FaultCode, Target};
 /// Faults and SHOWS in a row after which this node waits before it tries again.
 const SETBACKS: u32 = 8;
 
-/// How long it waits then.
-const SETBACK_PAUSE: std::time::Duration = std::time::Duration::from_secs(60);
+/// How long it waits then; twice as long each time until a receipt comes, up to an hour.
+const SETBACK_PAUSE: Duration = Duration::from_secs(60);
+const SETBACK_PAUSE_MAX: Duration = Duration::from_secs(3_600);
 
 impl Core {
     #[allow(clippy::too_many_arguments, reason = "the fields of the frame and where it came from")]
@@ -49,7 +52,8 @@ impl Core {
         };
         let held = Held { volume: origin.volume, size, root };
         self.measure(now, name, size);
-        self.session(name).setbacks = 0;
+        let session = self.session(name);
+        (session.setbacks, session.pauses, session.peer_faults) = (0, 0, 0);
         self.take_receipt(now, name, held, lines.to_vec(), receipt.time);
         self.receipt_moves_on(now, env, name, held);
     }
@@ -146,6 +150,7 @@ impl Core {
             }
             FaultCode::BadRoot | FaultCode::Poison | FaultCode::Size => self.leave_volume(name),
             FaultCode::Contradiction => self.judge_contradiction(now, env, name, proof),
+            FaultCode::Gap if !self.session(name).unavailable.is_empty() => self.leave_volume(name),
             FaultCode::Gap | FaultCode::BadSignature | FaultCode::WrongOrigin | FaultCode::Unknown => {
                 self.resume_from_held(name);
             }
@@ -186,7 +191,9 @@ impl Core {
         session.setbacks += 1;
         if session.setbacks >= SETBACKS {
             session.setbacks = 0;
-            session.not_now_until = Some(now.after(SETBACK_PAUSE));
+            let pause = SETBACK_PAUSE.saturating_mul(1 << session.pauses.min(6)).min(SETBACK_PAUSE_MAX);
+            session.pauses += 1;
+            session.not_now_until = Some(now.after(pause));
         }
     }
 

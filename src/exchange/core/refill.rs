@@ -9,7 +9,7 @@ use crate::exchange::io::{Action, Effect, EntryRef, Notice};
 use crate::exchange::record::{Act, Place};
 use crate::merkle::{CompactRange, leaf_hash};
 use crate::name::{Millis, NodeName, Origin, Volume};
-use crate::wire::EntryFrame;
+use crate::wire::{Absent, EntryFrame, MAX_PUSH_BYTES, MAX_PUSH_ENTRIES, Payload};
 
 impl Core {
     pub(super) fn start_refill(&mut self, now: Millis, name: NodeName, volume: Volume, from: u64, to: u64) {
@@ -58,13 +58,12 @@ impl Core {
 
     fn load_next(&mut self, now: Millis, name: NodeName) {
         let _ = now;
-        let doubts = self.peer(name).is_some_and(|peer| peer.own.reopen.is_some());
         let session = self.session(name);
-        // In doubt nothing old is signed again: then there is no head in between, and the piece is whole.
-        let bytes_max = if doubts { u64::MAX } else { session.window };
+        let bytes_max = session.window.min(MAX_PUSH_BYTES);
         let Step::Refill(refill) = &mut session.step else { return };
         refill.busy = true;
-        let (volume, from, to) = (refill.volume, refill.range.size(), refill.target);
+        let (volume, from) = (refill.volume, refill.range.size());
+        let to = refill.target.min(from + MAX_PUSH_ENTRIES as u64);
         if from >= to {
             session.step = Step::Ready;
             return self.touch(name);
@@ -82,7 +81,6 @@ impl Core {
         entries: Vec<EntryFrame>,
     ) {
         let name = origin.to;
-        let doubts = self.peer(name).is_some_and(|peer| peer.own.reopen.is_some());
         let session = self.session(name);
         let Some(conn) = session.up() else { return };
         let Step::Refill(refill) = &mut session.step else { return };
@@ -97,6 +95,9 @@ impl Core {
         for entry in &entries {
             range.push(leaf_hash(entry.leaf.bytes()));
         }
+        let absent = entries.iter().filter(|entry| entry.payload == Payload::Absent(Absent::Unavailable));
+        let absent: Vec<_> = absent.map(|entry| (origin.volume.number, entry.index)).collect();
+        self.session(name).unavailable.extend(absent);
         let (size, root) = (range.size(), range.root());
         let own = self.peer(name).and_then(|peer| peer.own.volumes.get(&origin.volume));
         let known = own.and_then(|own| own.head_at(size)).cloned();
@@ -105,10 +106,7 @@ impl Core {
         }
         let full_signed = self.session(name).full_signed;
         let lines = known.as_ref().map(|head| head.lines.clone()).unwrap_or_default();
-        if lines.is_empty() && doubts {
-            return self.own_damage(name, origin);
-        }
-        let due = lines.len() < 2 && !full_signed && !doubts;
+        let due = lines.len() < 2 && !full_signed;
         let receipt = known.map(|head| head.receipt).unwrap_or_default();
         let lines = if lines.is_empty() || due {
             let lines = self.lines_for(env, name, origin.volume, size, root, lines, !full_signed);

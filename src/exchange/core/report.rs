@@ -58,6 +58,10 @@ pub struct PeerReport {
     pub next_dial: Option<Millis>,
     /// Attempts that failed in a row.
     pub failures: u32,
+    /// What the peer's HELLO says it takes: one file, and all files of one message, in bytes.
+    pub enclosure_limits: Option<(u64, u64)>,
+    /// Protocol versions that the peer speaks.
+    pub versions: Option<(u32, u32)>,
 }
 
 impl Core {
@@ -68,6 +72,7 @@ impl Core {
         let (own, theirs) = (&peer.own, &peer.theirs);
         let waiting = own.queue.values().map(|item| item.header.time);
         let open = own.unreceipted.iter().filter_map(|(_, item)| item.as_ref()).map(|item| item.header.time);
+        let hello = session.and_then(|session| session.conns.get(&session.chosen?)?.hello.as_ref());
         Some(PeerReport {
             status: peer.status,
             connection: session.map_or(ConnectionState::Down, connection),
@@ -85,6 +90,8 @@ impl Core {
             clock_offset_ms: session.and_then(|session| session.clock_offset_ms),
             next_dial: session.and_then(|session| session.dial_at),
             failures: session.map_or(0, |session| session.failures),
+            enclosure_limits: hello.map(|hello| (hello.enclosure_max, hello.enclosures_total_max)),
+            versions: hello.map(|hello| (hello.version_min, hello.version_max)),
         })
     }
 

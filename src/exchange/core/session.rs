@@ -1,6 +1,6 @@
 //! What is known of a peer in this run only: connections, positions, timers.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crate::exchange::io::{ConnId, Dialler};
 use crate::merkle::CompactRange;
@@ -82,6 +82,8 @@ pub(super) struct Session {
     pub dialling: bool,
     pub dial_at: Option<Millis>,
     pub failures: u32,
+    /// Words of the peer that could not be, since its last receipt or push that was taken.
+    pub peer_faults: u32,
     pub last_boot: Option<BootNonce>,
     pub last_heard: Option<Millis>,
     pub clock_offset_ms: Option<i64>,
@@ -97,12 +99,18 @@ pub(super) struct Session {
     pub not_now_until: Option<Millis>,
     /// A head with every line of both algorithms was signed in this session and volume.
     pub full_signed: bool,
+    /// When another one is due for entries that none covers yet; then `full_due` says so.
     pub full_at: Option<Millis>,
+    pub full_due: bool,
     /// A new volume must be opened, whatever the fold says: the holder has more than the own next volume names.
     pub must_open: bool,
     /// Faults and SHOWS since the last receipt.
     pub setbacks: u32,
+    /// Pauses since the last receipt, each twice as long as the one before.
+    pub pauses: u32,
     pub rereading: bool,
+    /// Entries whose bodies the journal could not give for a refill: the next volume lists them.
+    pub unavailable: BTreeSet<(u32, u64)>,
 
     // The holder's side.
     pub full_seen: bool,
@@ -128,6 +136,8 @@ impl Session {
         self.outstanding.clear();
         self.not_now_until = None;
         self.full_signed = false;
+        self.full_at = None;
+        self.full_due = false;
         self.full_seen = false;
         self.must_open = false;
         self.setbacks = 0;

@@ -19,7 +19,7 @@ impl Core {
     fn session_timeout(&self, name: NodeName, session: &Session) -> Option<Millis> {
         let dial = session.dial_at.filter(|_| self.is_active(name) && session.conns.is_empty() && !session.dialling);
         let stall = session.outstanding.front().map(|head| head.at.after(self.settings.stall));
-        let full = session.full_at.filter(|_| session.is_up());
+        let full = session.full_at;
         [dial, stall, full, session.not_now_until].into_iter().flatten().min()
     }
 
@@ -54,7 +54,9 @@ impl Core {
             self.dirty.insert(name);
         }
         let session = self.session(name);
-        if session.full_at.is_some_and(|at| at <= now) && session.is_up() {
+        if session.full_at.is_some_and(|at| at <= now) {
+            session.full_at = None;
+            session.full_due = true;
             self.dirty.insert(name);
         }
         let session = self.session(name);

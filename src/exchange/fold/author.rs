@@ -270,10 +270,10 @@ impl Author {
             return;
         };
         let waiting = self.waiting.remove(&header.id).and_then(|key| self.queue.remove(&key));
-        if header.known_kind() == Some(Kind::Void) {
-            if let Some(target) = header.target.filter(|target| target.volume == volume.number) {
-                self.voided.insert(target.index);
-            }
+        if header.known_kind() == Some(Kind::Void)
+            && let Some(target) = header.target.filter(|target| target.volume == volume.number)
+        {
+            self.voided.insert(target.index);
         }
         self.recent.insert(header.id, (volume, index, queued));
         let item = waiting.unwrap_or_else(|| Item {
@@ -333,10 +333,10 @@ impl Author {
         if let Ok(header) = leaf.header() {
             if index > 0 {
                 fetching.found.push((header.id, index, number));
-            } else if let Stowed::Clear { body, .. } = payload {
-                if let Ok(body) = VolumeBody::decode(body.clone()) {
-                    fetching.opening = Some((keys_of(&body.keys), body.before, body.reason, number));
-                }
+            } else if let Stowed::Clear { body, .. } = payload
+                && let Ok(body) = VolumeBody::decode(body.clone())
+            {
+                fetching.opening = Some((keys_of(&body.keys), body.before, body.reason, number));
             }
         }
     }
@@ -407,11 +407,21 @@ fn is_void(item: &Item) -> bool {
     item.header.known_kind() == Some(Kind::Void)
 }
 
-/// A line once stored never changes; lines may be added.
+/// A line once stored never changes; lines of other keys may be added.
 pub(super) fn add_lines(known: &mut Vec<String>, lines: &[String]) {
     for line in lines {
-        if !known.contains(line) && known.len() < crate::wire::MAX_LINES {
+        let same_key = |other: &String| key_of(other) == key_of(line);
+        if !known.iter().any(same_key) && known.len() < crate::wire::MAX_LINES {
             known.push(line.clone());
         }
     }
+}
+
+/// What names the key of a line: everything up to the first five letters of its base64, which hold the key id's first
+/// thirty bits, and the length, which tells the algorithms apart.
+fn key_of(line: &str) -> (&str, usize) {
+    let (name, signature) = line.rsplit_once(' ').unwrap_or((line, ""));
+    let id = signature.get(..5).unwrap_or(signature);
+    let end = name.len() + 1 + id.len();
+    (line.get(..end).unwrap_or(line), line.len())
 }

@@ -172,10 +172,10 @@ impl Holder {
 
     pub(super) fn file_settled(&mut self, entry: &EntryId, ordinal: u32, ended: Option<u32>) {
         let Some(wanted) = self.wanted.get_mut(entry) else { return };
-        if wanted.left.remove(&ordinal) {
-            if let Some(code) = ended {
-                wanted.ended.insert(ordinal, code);
-            }
+        if wanted.left.remove(&ordinal)
+            && let Some(code) = ended
+        {
+            wanted.ended.insert(ordinal, code);
         }
         if wanted.left.is_empty() {
             self.wanted.remove(entry);

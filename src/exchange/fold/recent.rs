@@ -55,10 +55,10 @@ impl<T: Copy> Recent<T> {
     pub fn insert(&mut self, id: EntryId, value: T) {
         if self.known.insert(id, value).is_none() {
             self.order.push_back(id);
-            if self.order.len() > RECENT_IDS {
-                if let Some(oldest) = self.order.pop_front() {
-                    self.known.remove(&oldest);
-                }
+            if self.order.len() > RECENT_IDS
+                && let Some(oldest) = self.order.pop_front()
+            {
+                self.known.remove(&oldest);
             }
         }
     }

@@ -16,7 +16,7 @@ impl Record {
             return Self { time: Millis(0), act: Act::Unknown(bytes.clone()) };
         };
         let time = Millis(message.time_ms);
-        let act = message.act.and_then(|act| node_act(act).unwrap_or_else(log_act));
+        let act = message.act.and_then(|act| node_act(act).unwrap_or_else(|act| log_act(*act)));
         Self { time, act: act.unwrap_or_else(|| Act::Unknown(bytes.clone())) }
     }
 }
@@ -48,7 +48,7 @@ fn public_keys(keys: Vec<proto::PublicKeys>) -> Option<Vec<PublicKeys>> {
 }
 
 /// An act of the node as a whole; an act of one log is handed back for [`log_act`].
-fn node_act(act: P) -> Result<Option<Act>, P> {
+fn node_act(act: P) -> Result<Option<Act>, Box<P>> {
     match act {
         P::Opened(m) => Ok(opened(&m)),
         P::Started(m) => Ok(started(m)),
@@ -59,7 +59,7 @@ fn node_act(act: P) -> Result<Option<Act>, P> {
         P::Frozen(m) => Ok(frozen(m)),
         P::ReopenAgreed(m) => Ok(m.peer.parse().ok().map(|peer| Act::ReopenAgreed { peer, officer: m.officer })),
         P::Noted(m) => Ok(noted(m)),
-        other => Err(other),
+        other => Err(Box::new(other)),
     }
 }
 
