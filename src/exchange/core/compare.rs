@@ -55,7 +55,7 @@ impl Core {
             return;
         }
         session.last_heard = Some(now);
-        session.outstanding.clear();
+        session.drop_outstanding();
         if matches!(session.step, Step::Fetch(_) | Step::AwaitRange { .. } | Step::Stopped) {
             return;
         }
@@ -146,7 +146,7 @@ impl Core {
         self.notice(Notice::Fenced { peer });
         for session in self.sessions.values_mut().filter(|session| session.is_up()) {
             session.step = Step::Stopped;
-            session.outstanding.clear();
+            session.drop_outstanding();
         }
     }
 
@@ -156,7 +156,7 @@ impl Core {
             // After any doubt about its own memory a node never signs an old tree again: with no peer.
             self.put(now, Act::Recovering { officer: 0 });
             for session in self.sessions.values_mut().filter(|session| session.is_up()) {
-                session.outstanding.clear();
+                session.drop_outstanding();
             }
         }
         self.notice(Notice::Behind { origin });
@@ -183,7 +183,7 @@ impl Core {
                 self.notice(Notice::Frozen { peer: name, own_log: true });
                 let session = self.session(name);
                 session.step = Step::Stopped;
-                session.outstanding.clear();
+                session.drop_outstanding();
             }
         }
     }

@@ -119,8 +119,8 @@ impl Core {
         session.must_open = false;
         session.unavailable.clear();
         session.pushed = 0;
-        session.full_signed = false;
-        session.outstanding.clear();
+        session.full_receipted = false;
+        session.drop_outstanding();
         self.notice(Notice::VolumeOpened { origin: Author::origin(self.me, name, volume) });
         self.forget_rereads(name);
     }

@@ -215,7 +215,7 @@ impl Core {
         // The peer's word is bounded: it cannot make this node wait for ever.
         let pause = retry_after.clamp(Duration::from_millis(100), Duration::from_secs(300));
         session.not_now_until = Some(now.after(pause));
-        session.outstanding.clear();
+        session.drop_outstanding();
         self.resume_from_held(peer);
         self.notice(Notice::NotNow { peer, reason });
     }

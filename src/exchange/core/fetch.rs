@@ -18,7 +18,7 @@ impl Core {
         let _ = now;
         let fetch = Fetch { origin: goal.origin, next: from, start: from, goal, then };
         let session = self.session(name);
-        session.outstanding.clear();
+        session.drop_outstanding();
         let Some(conn) = session.up() else { return };
         session.step = Step::Fetch(fetch);
         self.actions.push_back(Action::Fetch { conn, origin: goal.origin, from, to: goal.size });

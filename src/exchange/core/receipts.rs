@@ -53,6 +53,7 @@ impl Core {
         let held = Held { volume: origin.volume, size, root };
         self.measure(now, name, size);
         let session = self.session(name);
+        session.full_receipted |= receipt.full;
         (session.setbacks, session.pauses, session.peer_faults) = (0, 0, 0);
         self.take_receipt(now, name, held, lines.to_vec(), receipt.time);
         self.receipt_moves_on(now, env, name, held);
@@ -140,7 +141,7 @@ impl Core {
             return;
         }
         self.notice(Notice::Fault { peer: name, found_here: false, code, index });
-        self.session(name).outstanding.clear();
+        self.session(name).drop_outstanding();
         self.setback(now, name);
         match code {
             FaultCode::CommitmentMismatch => {
@@ -213,7 +214,7 @@ impl Core {
             .values()
             .any(|item| item.header.known_kind() == Some(Kind::Void) && item.header.target == Some(target));
         let session = self.session(name);
-        session.outstanding.clear();
+        session.drop_outstanding();
         self.resume_from_held(name);
         if queued || self.peer(name).is_some_and(|peer| peer.own.voided.contains(&index)) {
             return;

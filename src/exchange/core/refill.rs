@@ -15,7 +15,7 @@ impl Core {
     pub(super) fn start_refill(&mut self, now: Millis, name: NodeName, volume: Volume, from: u64, to: u64) {
         let origin = Author::origin(self.me, name, volume);
         let session = self.session(name);
-        session.outstanding.clear();
+        session.drop_outstanding();
         let range = CompactRange::default();
         session.step = Step::Refill(Refill { volume, range, target: to, busy: true });
         if from == 0 {

@@ -99,6 +99,8 @@ pub(super) struct Session {
     pub not_now_until: Option<Millis>,
     /// A head with every line of both algorithms was signed in this session and volume.
     pub full_signed: bool,
+    /// … and the holder gave its receipt for it.
+    pub full_receipted: bool,
     /// When another one is due for entries that none covers yet; then `full_due` says so.
     pub full_at: Option<Millis>,
     pub full_due: bool,
@@ -135,12 +137,19 @@ impl Session {
         self.pushed = 0;
         self.outstanding.clear();
         self.not_now_until = None;
+        self.full_receipted = false;
         self.full_signed = false;
         self.full_at = None;
         self.full_due = false;
         self.full_seen = false;
         self.must_open = false;
         self.setbacks = 0;
+    }
+
+    /// Forgets heads that are on their way: the holder may not have them, nor what was full among them.
+    pub fn drop_outstanding(&mut self) {
+        self.outstanding.clear();
+        self.full_signed = self.full_receipted;
     }
 
     /// Whether another connection than the chosen one has had our HELLO and is not decided yet.
