@@ -12,6 +12,7 @@
 //! * [`journal`]: the append-only files that are the truth; key slots; enclosures; snapshots.
 //! * [`store`]: sled: what is looked up, rebuilt from the journal at any time.
 //! * [`identity`]: keys, certificates, introductions, and which root speaks for which State.
+//! * [`settings`]: the node's configuration.
 //! * [`net`]: QUIC with mutual TLS; streams and their limits.
 //! * [`node`]: the daemon: wires the rooms together and performs what the core decides.
 //! * [`api`]: the local interface (HTTP/JSON on a Unix socket).
@@ -31,5 +32,6 @@ pub mod name;
 pub mod net;
 pub mod node;
 pub mod note;
+pub mod settings;
 pub mod store;
 pub mod wire;

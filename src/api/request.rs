@@ -261,17 +261,3 @@ pub enum Reply {
     /// To `LogVerify` and `LogRebuild`.
     Verified(Box<VerifyView>),
 }
-
-/// Why a command was not carried out: the first cause, and what to do next.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
-#[error("{doing}: {why}{}{todo}", if todo.is_empty() { "" } else { "\n" })]
-pub struct Failure {
-    /// A stable word for programs, e.g. `unknown-peer`, `wrong-fingerprint`, `disk-full`.
-    pub code: String,
-    /// What was being done.
-    pub doing: String,
-    /// Why it did not work.
-    pub why: String,
-    /// What to do next; may be empty.
-    pub todo: String,
-}

@@ -1,1 +1,148 @@
+//! The command line: one file per family of commands; must not know journal, store or network.
+//!
+//! [`main`] parses, runs one command and yields its exit code. Everything is said through [`out`]; everything that a
+//! peer wrote passes [`safe`] on its way to the terminal; every change goes through the daemon's local interface.
 
+mod ack;
+mod ask;
+mod demo;
+mod inbox;
+mod init;
+mod log;
+pub mod out;
+mod peer;
+mod ping;
+mod place;
+mod run;
+pub mod safe;
+mod send;
+mod show;
+mod status;
+mod when;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::api::Failure;
+use out::{EXIT_CODES, Exit, Out, exit_of, own};
+use place::Place;
+
+/// States warn and ask each other about computer attacks: directly, calmly, provably.
+#[derive(Debug, Parser)]
+#[command(name = "verbale", version, after_help = EXIT_CODES, propagate_version = true)]
+struct Cli {
+    #[command(flatten)]
+    place: Place,
+    /// Answer with one JSON object
+    #[arg(long, global = true)]
+    json: bool,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Three exercise States on this machine: real daemons, real messages, and the proof that all arrived
+    Demo(demo::Demo),
+    /// Set up a node: folder, configuration, root, certificates, keys
+    Init(init::Init),
+    /// Run the node in the foreground
+    Run(run::Run),
+    /// Print this State's introduction
+    Introduction(init::Introduce),
+    /// Accept, list and part with correspondents
+    #[command(subcommand)]
+    Peer(peer::Peer),
+    /// Test the way to correspondents with an entry that travels all of it
+    Ping(ping::Ping),
+    /// Go through the layers on the way to a correspondent
+    Doctor(ping::Doctor),
+    /// Send a message
+    Send(Box<send::SendCommand>),
+    /// List what was received
+    Inbox(inbox::Inbox),
+    /// List what was sent or waits; cancel, try again
+    Outbox(inbox::Outbox),
+    /// Show a message
+    Show(show::Show),
+    /// Save the files of a message
+    #[command(subcommand)]
+    Enclosure(show::Enclosure),
+    /// Acknowledge that the desk has read a message
+    Ack(ack::Ack),
+    /// Answer a message
+    Reply(Box<send::ReplyCommand>),
+    /// What is up, what is wrong, what to do
+    Status(status::Status),
+    /// Show and verify the record
+    #[command(subcommand)]
+    Log(log::Log),
+    /// Go on after a restored backup, with the help of the peers
+    Recover(status::Recover),
+}
+
+/// Parses the command line, runs the command, and says how it ended.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let mut out = Out::new(cli.json);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let result = match runtime {
+        Ok(runtime) => runtime.block_on(dispatch(&cli, &mut out)),
+        Err(error) => Err(Failure::new(own::OWN, "starting", error.to_string(), "")),
+    };
+    match result {
+        Ok(exit) => exit.into(),
+        Err(failure) => {
+            out.failure(&failure);
+            exit_of(&failure).into()
+        }
+    }
+}
+
+async fn dispatch(cli: &Cli, out: &mut Out) -> Result<Exit, Failure> {
+    let place = &cli.place;
+    match &cli.command {
+        Command::Demo(command) => demo::run(out, command).await,
+        Command::Init(command) => init::run(place, out, command),
+        Command::Run(command) => run::run(place, out, command).await,
+        Command::Introduction(command) => init::introduction(place, out, command),
+        Command::Peer(command) => peer::run(place, out, command).await,
+        Command::Ping(command) => ping::run(place, out, command).await,
+        Command::Doctor(command) => ping::doctor(place, out, command).await,
+        Command::Send(command) => send::send(place, out, command).await,
+        Command::Inbox(command) => inbox::inbox(place, out, command).await,
+        Command::Outbox(command) => inbox::outbox(place, out, command).await,
+        Command::Show(command) => show::run(place, out, command).await,
+        Command::Enclosure(command) => show::enclosure(place, out, command).await,
+        Command::Ack(command) => ack::run(place, out, command).await,
+        Command::Reply(command) => send::reply(place, out, command).await,
+        Command::Status(command) => status::run(place, out, command).await,
+        Command::Log(command) => log::run(place, out, command).await,
+        Command::Recover(command) => status::recover(place, out, command).await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    fn walk(command: &clap::Command, see: &mut impl FnMut(&clap::Command)) {
+        see(command);
+        command.get_subcommands().for_each(|inner| walk(inner, see));
+    }
+
+    #[test]
+    fn the_grammar_holds_and_every_command_has_help_with_an_example() {
+        Cli::command().debug_assert();
+        walk(&Cli::command(), &mut |command| {
+            if command.has_subcommands() {
+                return;
+            }
+            let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            assert!(help.contains("Example: verbale "), "{} has no example", command.get_name());
+            assert!(command.get_about().is_some(), "{} does not say what it is for", command.get_name());
+        });
+    }
+}

@@ -1,1 +1,36 @@
+//! The daemon: wires the rooms together and performs what the core decides. It decides nothing about the exchange.
+//!
+//! One current-thread runtime carries the loop (`turn`, `perform`) and the network; the journal and the index have a
+//! thread each; what waits for the disk runs on threads of the runtime and reports back. In reading order: `start` (from
+//! a folder to a state that can be believed), `order` (what the parts tell the loop, and what all share), `turn`,
+//! `perform`; the seams `clock`, `env`, `links` (network), `index` (store), `snapshot`; `push`, `serve`, `enclosures`
+//! (what travels), `history` (what was written); `desk` (what the local interface asks for), `officers`, `roster`;
+//! `standing`, `status`, `on_message`, `refusals`, `reload`, `logging`, `notify`.
 
+mod clock;
+mod desk;
+mod enclosures;
+mod env;
+mod files;
+mod history;
+mod index;
+mod links;
+mod logging;
+mod notify;
+mod officers;
+mod on_message;
+mod order;
+mod perform;
+mod push;
+mod refusals;
+mod reload;
+mod roster;
+mod run;
+mod serve;
+mod snapshot;
+mod standing;
+mod start;
+mod status;
+mod turn;
+
+pub use run::{RunError, run};

@@ -70,6 +70,7 @@ impl Core {
             },
             // A repeated command is answered from the log; its receipt, where there is one, stands in the outbox.
             Ok(Queued::InTheLog) => self.answer(token, Answer::Queued { id }),
+            Ok(Queued::Dropped(why)) => self.answer(token, Answer::Ended { id, why }),
         }
     }
 
@@ -98,6 +99,9 @@ impl Core {
                 .iter()
                 .any(|(_, known)| known.as_ref().is_some_and(|known| known.header.id == item.id));
             return Ok(if open { Queued::Waits } else { Queued::InTheLog });
+        }
+        if let Some(why) = peer.own.dropped.get(&item.id) {
+            return Ok(Queued::Dropped(why));
         }
         if self.disk_full {
             return Err(Denied::DiskFull);
@@ -387,4 +391,6 @@ enum Queued {
     Waits,
     /// It has its receipt.
     InTheLog,
+    /// It left the queue unsent.
+    Dropped(Drop),
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::Core;
-use super::note_text::note;
+use super::note_text::{is_full, note};
 use super::session::{Held, Outstanding, Step};
 use crate::exchange::env::Env;
 use crate::exchange::fold::{Author, Item, window_bytes};
@@ -114,7 +114,10 @@ impl Core {
         let leaf = Leaf::new(commitment(&salt, &body), body.len(), &header.encode())
             .expect("the header is of machine kind and the lists of the body are bounded");
         let place = Place { peer: name, volume, index: 0 };
+        self.live.insert(header.id, salt, body.clone());
+        self.live.set_leaf(&header.id, &leaf);
         self.put(now, Act::VolumeOpened { place, leaf, salt, body });
+        self.settle_waits(name);
         let session = self.session(name);
         session.must_open = false;
         session.unavailable.clear();
@@ -208,22 +211,23 @@ impl Core {
         let leaf = Leaf::new(item.commitment, item.body_len as usize, &header.encode())
             .expect("checked when the item was queued");
         let place = Place { peer: name, volume, index };
+        self.live.set_leaf(&header.id, &leaf);
         self.put(now, Act::Appended { place, leaf, queued: item.queued });
     }
 
     fn sign_and_push(&mut self, now: Millis, env: &mut dyn Env, name: NodeName) {
         let Some((volume, own)) = self.peer(name).and_then(|peer| peer.own.volume()) else { return };
         let size = own.size();
-        let lines = own.head_at(size).map(|head| head.lines.len());
-        let is_full = lines.is_some_and(|lines| lines >= 2);
+        let lines = own.head_at(size).map(|head| is_full(&head.lines));
+        let full_now = lines == Some(true);
         let session = self.session(name);
         let new_entries = size > session.pushed;
-        let full_due = std::mem::take(&mut session.full_due) && !is_full;
+        let full_due = std::mem::take(&mut session.full_due) && !full_now;
         if !new_entries && !full_due {
             return;
         }
         let full = full_due || !session.full_signed;
-        if lines.is_none() || full && !is_full {
+        if lines.is_none() || full && !full_now {
             self.sign_head(now, env, name, volume, full);
         }
         self.push(now, name, volume);
@@ -254,7 +258,7 @@ impl Core {
         if lines.is_empty() {
             lines.push(sign_log_line(&head, KeyAlgorithm::Ed25519, env.signer()).to_string());
         }
-        if full && lines.len() < 2 {
+        if full && !is_full(&lines) {
             lines.push(sign_log_line(&head, KeyAlgorithm::MlDsa44, env.signer()).to_string());
         }
         lines
@@ -267,7 +271,7 @@ impl Core {
         let Some(own) = self.peer(name).map(|peer| &peer.own) else { return };
         let Some(head) = own.volumes.get(&volume).and_then(|own| own.heads.back()) else { return };
         let origin = Author::origin(self.me, name, volume);
-        let (size, full) = (head.size, head.lines.len() >= 2);
+        let (size, full) = (head.size, is_full(&head.lines));
         let text = note(origin, size, head.root, &[&head.lines, &head.receipt]);
         let mut bytes = 0;
         let mut entries = Vec::new();
@@ -301,7 +305,8 @@ impl Core {
         } else {
             item.and_then(|item| self.live.payload(&item.header.id))
         };
-        EntryRef { index, leaf: None, record, payload }
+        let leaf = item.and_then(|item| self.live.leaf(&item.header.id));
+        EntryRef { index, leaf, record, payload }
     }
 
     /// Receipted items that the holder's chain lacks are read again, once.

@@ -7,7 +7,7 @@ use super::compare::own_keys;
 use super::note_text::judge;
 use super::session::{Fetch, Held, Step};
 use crate::exchange::env::Env;
-use crate::exchange::io::{Action, ConnId, FetchFault, Pushed};
+use crate::exchange::io::{Action, CloseCode, ConnId, FetchFault, Pushed};
 use crate::exchange::record::{Act, Place, Record, Stowed};
 use crate::name::{Kind, Millis, NodeName, Origin};
 use crate::wire::{EntryFrame, FaultCode, HeadRef, Payload};
@@ -45,6 +45,8 @@ impl Core {
         let (goal, start) = (fetch.goal, fetch.start);
         let pushed = match result {
             Ok(pushed) if !pushed.entries.is_empty() => pushed,
+            // Nobody's fault: a new connection takes it up again.
+            Err(FetchFault::Ended) => return self.close(now, env, conn, CloseCode::Replaced),
             _ => return self.fetch_failed(now, env, name, from),
         };
         for (entry, index) in pushed.entries.into_iter().zip(from..goal.size) {
@@ -122,6 +124,7 @@ impl Core {
         let lines = good.author_lines.into_iter().chain(good.holder_lines).collect();
         let then = self.fetch_goes_on(name);
         self.put(now, Act::FetchedHead { place, root: goal.root, lines });
+        self.settle_waits(name);
         self.after_fetch(now, name, before, then);
     }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::Core;
 use super::compare::keys_for;
-use super::note_text::{Good, judge, judge_receipt};
+use super::note_text::{Good, is_full, judge, judge_receipt};
 use super::policy::Judged;
 use crate::exchange::env::Env;
 use crate::exchange::fold::{Frozen, Peer};
@@ -320,7 +320,7 @@ impl Core {
         if lines.is_empty() {
             lines.push(line(KeyAlgorithm::Ed25519));
         }
-        if full && lines.len() < 2 {
+        if full && !is_full(&lines) {
             lines.push(line(KeyAlgorithm::MlDsa44));
         }
         lines

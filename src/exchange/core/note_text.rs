@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use crate::exchange::env::Env;
 use crate::name::{Hash, NodeName, Origin, cosigner_name};
-use crate::note::{Checkpoint, Head, KeyAlgorithm, PublicKeys, judge_log_lines, judge_receipt_lines};
+use crate::note::{Checkpoint, Head, KeyAlgorithm, Line, PublicKeys, judge_log_lines, judge_receipt_lines};
 
 /// Writes a signed note.
 pub(super) fn note(origin: Origin, size: u64, root: Hash, lines: &[&[String]]) -> Bytes {
@@ -15,6 +15,13 @@ pub(super) fn note(origin: Origin, size: u64, root: Hash, lines: &[&[String]]) -
         text.push('\n');
     }
     text.into()
+}
+
+/// Whether a line of the post-quantum algorithm is among them.
+pub(super) fn is_full(lines: &[String]) -> bool {
+    let bytes = KeyAlgorithm::MlDsa44.signature_bytes();
+    let quantum = |line: &String| line.parse::<Line>().is_ok_and(|line| line.signature().len() == 8 + bytes);
+    lines.iter().any(quantum)
 }
 
 /// A note whose author's lines hold.

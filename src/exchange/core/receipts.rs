@@ -6,12 +6,12 @@ use bytes::Bytes;
 
 use super::Core;
 use super::compare::own_keys;
-use super::note_text::{judge, judge_receipt, note};
+use super::note_text::{is_full, judge, judge_receipt, note};
 use super::session::{Held, Step};
 use crate::exchange::env::Env;
 use crate::exchange::io::{Answer, ConnId, Effect, Notice};
 use crate::exchange::record::{Act, Place};
-use crate::name::{Kind, Millis, NodeName, Origin};
+use crate::name::{EntryId, Kind, Millis, NodeName, Origin};
 use crate::note::Checkpoint;
 use crate::wire::{FaultCode, Target};
 
@@ -44,7 +44,7 @@ impl Core {
         let Some(peer) = self.peer(name) else { return };
         let own = peer.own.volumes.get(&origin.volume).filter(|_| origin.from == self.me && origin.to == name);
         let Some(head) = own.and_then(|own| own.head_at(size)) else { return };
-        let (root, full) = (head.root, head.lines.len() >= 2);
+        let (root, full) = (head.root, is_full(&head.lines));
         let text = note(origin, size, root, &[&head.lines, lines]);
         let receipt = Checkpoint::parse(&text).ok().and_then(|note| judge_receipt(env, &note, name, &peer.keys));
         let Some(receipt) = receipt.filter(|receipt| receipt.full || !full) else {
@@ -65,11 +65,15 @@ impl Core {
         let Some(own) = self.peer(name).map(|peer| &peer.own) else { return };
         let current = own.current == Some(held.volume);
         let below = own.unreceipted.iter().filter(|(index, _)| current && *index < held.size);
+        let below = below.filter_map(|(index, item)| item.as_ref().map(|item| (*index, item)));
+        let below_ids: Vec<EntryId> = below.clone().map(|(_, item)| item.header.id).collect();
         let entries: Vec<_> = below
-            .filter_map(|(index, item)| item.as_ref().map(|item| (*index, item)))
-            .filter(|(index, _)| !own.voided.contains(index))
+            .filter(|(index, item)| !own.voided.contains(index) && item.header.known_kind() != Some(Kind::Volume))
             .map(|(index, item)| (item.header.id, Place { index, ..place }))
             .collect();
+        for id in below_ids {
+            self.live.remove(&id);
+        }
         let awaited = entries.iter().any(|(id, _)| self.waits.contains_key(id));
         let act = Act::Receipt { place, lines };
         if awaited {
@@ -81,7 +85,6 @@ impl Core {
             return;
         }
         for (id, place) in &entries {
-            self.live.remove(id);
             for token in self.waits.remove(id).unwrap_or_default() {
                 let answer = Answer::Delivered { id: *id, place: *place, receipt_time: time };
                 self.release(Effect::Answer { token, answer });
@@ -101,6 +104,19 @@ impl Core {
             self.refill_receipted(now, env, name, held);
         }
         self.touch(name);
+    }
+
+    /// Callers whose entry turned out to stand in the holder's chain already are answered; the outbox has the rest.
+    pub(super) fn settle_waits(&mut self, name: NodeName) {
+        let Some(own) = self.peer(name).map(|peer| &peer.own) else { return };
+        let open = |id: &EntryId| own.unreceipted.iter().flat_map(|(_, item)| item).any(|item| item.header.id == *id);
+        let settled = |id: &&EntryId| own.recent.get(id).is_some() && !own.waiting.contains_key(id) && !open(id);
+        let ids: Vec<EntryId> = self.waits.keys().filter(settled).copied().collect();
+        for id in ids {
+            for token in self.waits.remove(&id).unwrap_or_default() {
+                self.release(Effect::Answer { token, answer: Answer::Queued { id } });
+            }
+        }
     }
 
     /// The link's speed as seen by this receipt.

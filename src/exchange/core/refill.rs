@@ -1,7 +1,7 @@
 //! Older entries for a holder that has less: read from the journal, in pieces under the window, each under a head.
 
 use super::Core;
-use super::note_text::note;
+use super::note_text::{is_full, note};
 use super::session::{Held, Outstanding, Refill, Step};
 use crate::exchange::env::Env;
 use crate::exchange::fold::Author;
@@ -106,7 +106,7 @@ impl Core {
         }
         let full_signed = self.session(name).full_signed;
         let lines = known.as_ref().map(|head| head.lines.clone()).unwrap_or_default();
-        let due = lines.len() < 2 && !full_signed;
+        let due = !is_full(&lines) && !full_signed;
         let receipt = known.map(|head| head.receipt).unwrap_or_default();
         let lines = if lines.is_empty() || due {
             let lines = self.lines_for(env, name, origin.volume, size, root, lines, !full_signed);
@@ -126,7 +126,7 @@ impl Core {
         });
         self.release(Effect::Push { conn, origin, entries: entries.collect(), note: text });
         let session = self.session(name);
-        session.full_signed |= lines.len() >= 2;
+        session.full_signed |= is_full(&lines);
         session.outstanding.push_back(Outstanding { size, bytes, at: now });
         if let Step::Refill(refill) = &mut session.step {
             refill.range = range;

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Frozen, Recent, hash_of, keys_of};
-use crate::exchange::record::{Doubt, Stowed};
+use super::{Frozen, RECENT_IDS, Recent, hash_of, keys_of};
+use crate::exchange::record::{Doubt, Drop, Stowed};
 use crate::merkle::CompactRange;
 use crate::name::{EntryId, Hash, Kind, NodeName, Origin, Precedence, Volume};
 use crate::note::PublicKeys;
@@ -26,7 +26,8 @@ pub struct Item {
     pub enclosures: u32,
 }
 
-/// The order of the queue: precedence, then real before exercise, then age.
+/// The order of the queue: VOIDs (nothing can be pushed before them), then precedence, then real before exercise, then
+/// age.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct QueueKey {
     slowness: u32,
@@ -36,11 +37,8 @@ pub struct QueueKey {
 
 impl QueueKey {
     fn of(item: &Item) -> Self {
-        Self {
-            slowness: Precedence::Flash.number() - item.header.precedence.number(),
-            exercise: item.header.exercise,
-            queued: item.queued,
-        }
+        let slowness = Precedence::Flash.number() + 1 - item.header.precedence.number();
+        Self { slowness: if is_void(item) { 0 } else { slowness }, exercise: item.header.exercise, queued: item.queued }
     }
 }
 
@@ -146,7 +144,7 @@ pub struct Author {
     pub queue: BTreeMap<QueueKey, Item>,
     /// Where each waiting item stands.
     pub waiting: BTreeMap<EntryId, QueueKey>,
-    /// Entries of the current volume without a receipt: index and item (entry 0 has none).
+    /// Entries of the current volume without a receipt: index and item (none where the header cannot be read).
     pub unreceipted: VecDeque<(u64, Option<Item>)>,
     /// Ids in the log: volume number, index, Queued record.
     pub recent: Recent<(Volume, u64, u64)>,
@@ -156,6 +154,11 @@ pub struct Author {
     pub fetching: BTreeMap<Volume, Fetching>,
     /// Receipted items that the holder's chain lacks, to be read again (at this record) and queued again.
     pub lost: BTreeMap<EntryId, u64>,
+    /// Entries of volumes that were left, until the next receipt: the holder may have taken them after all. Id, place,
+    /// record.
+    pub left: Vec<(EntryId, Volume, u64, u64)>,
+    /// Ids that left the queue unsent, so that a repeated command gets the same answer.
+    pub dropped: Recent<Drop>,
 }
 
 impl Author {
@@ -203,15 +206,23 @@ impl Author {
     pub(super) fn queue(&mut self, item: Item) {
         let id = item.header.id;
         self.lost.remove(&id);
-        if self.waiting.contains_key(&id) || self.recent.get(&id).is_some() {
-            return;
+        if !self.waiting.contains_key(&id) && self.recent.get(&id).is_none() {
+            self.enqueue(item);
         }
+    }
+
+    fn enqueue(&mut self, item: Item) {
         let key = QueueKey::of(&item);
-        self.waiting.insert(id, key);
+        self.waiting.insert(item.header.id, key);
         self.queue.insert(key, item);
     }
 
-    pub(super) fn unqueue(&mut self, id: &EntryId) {
+    pub(super) fn drop(&mut self, id: &EntryId, why: Drop) {
+        self.unqueue(id);
+        self.dropped.insert(*id, why);
+    }
+
+    fn unqueue(&mut self, id: &EntryId) {
         if let Some(key) = self.waiting.remove(id) {
             self.queue.remove(&key);
         }
@@ -220,41 +231,62 @@ impl Author {
     pub(super) fn open(&mut self, number: u64, volume: Volume, leaf: &Leaf, body: &bytes::Bytes) {
         let Ok(body) = VolumeBody::decode(body.clone()) else { return };
         self.highest = self.highest.max(volume.number);
-        let before = body.before;
         let mut opened = OwnVolume::new(number, body);
         opened.range.push(hash_of(leaf));
         self.volumes.insert(volume, opened);
-        self.requeue_beyond(before);
-        self.current = Some(volume);
-        self.unreceipted.clear();
-        self.unreceipted.push_back((0, None));
+        self.settle_on(volume, None);
+        let item = leaf.header().ok().map(|header| Item {
+            queued: number,
+            commitment: leaf.commitment(),
+            body_len: u32::try_from(leaf.body_len()).unwrap_or(u32::MAX),
+            enclosures: 0,
+            header,
+        });
+        self.unreceipted.push_back((0, item));
         self.voided.clear();
         self.fetching.clear();
         self.doubt = None;
         self.reopen = None;
     }
 
-    /// Entries beyond what the new volume names are dead: their items queue again under their ids.
-    fn requeue_beyond(&mut self, before: Option<HeadRef>) {
-        let before = before.map(|before| (before.origin.volume, before.size));
-        let old = self.current;
-        let alive = |volume: Volume, index: u64| match before {
-            None => false,
-            Some((kept, size)) => (volume == kept && index < size) || volume.number < kept.number,
+    /// Makes `volume` the open one. Entries outside the chain that it stands on are dead: their items queue again under
+    /// their ids. Entries of volumes that were left, and that the chain contains after all, leave the queue.
+    fn settle_on(&mut self, volume: Volume, replaced: Option<&BTreeSet<EntryId>>) {
+        let old = self.current.replace(volume);
+        let chain: BTreeMap<Volume, u64> = self.chain().into_iter().collect();
+        let alive = |id: &EntryId, at: Volume, index: u64| match replaced {
+            Some(found) if at == volume => found.contains(id),
+            _ => chain.get(&at).is_some_and(|size| index < *size),
         };
         let entries: Vec<(u64, Option<Item>)> = self.unreceipted.drain(..).collect();
-        let gone = self.recent.extract(|(volume, index, _)| alive(*volume, *index));
         for (index, item) in entries {
-            let Some(item) = item else { continue };
-            if old.is_some_and(|old| !alive(old, index)) && !is_void(&item) {
-                let key = QueueKey::of(&item);
-                self.waiting.insert(item.header.id, key);
-                self.queue.insert(key, item);
+            let (Some(item), Some(old)) = (item, old) else { continue };
+            if !alive(&item.header.id, old, index) && !is_of_the_volume(&item) {
+                self.left.push((item.header.id, old, index, item.queued));
+                self.enqueue(item);
             }
         }
-        for (id, (_, _, queued)) in gone {
-            if !self.waiting.contains_key(&id) {
+        // `extract` borrows nothing of the ids, so the dead are judged by place first and by id afterwards.
+        let dead = self
+            .recent
+            .extract(|(at, index, _)| replaced.is_none() && chain.get(at).is_some_and(|size| *index < *size));
+        for (id, (at, index, queued)) in dead {
+            if alive(&id, at, index) {
+                self.recent.insert(id, (at, index, queued));
+            } else if !self.waiting.contains_key(&id) {
+                self.left.push((id, at, index, queued));
                 self.lost.insert(id, queued);
+            }
+        }
+        let left = std::mem::take(&mut self.left);
+        let oldest = left.len().saturating_sub(RECENT_IDS);
+        for (id, at, index, queued) in left.into_iter().skip(oldest) {
+            if alive(&id, at, index) {
+                self.unqueue(&id);
+                self.lost.remove(&id);
+                self.recent.insert(id, (at, index, queued));
+            } else {
+                self.left.push((id, at, index, queued));
             }
         }
     }
@@ -310,6 +342,7 @@ impl Author {
                 self.unreceipted.pop_front();
             }
             self.voided = self.voided.split_off(&size);
+            self.left.clear();
             if self.frozen.as_ref().is_some_and(|frozen| frozen.reason == reason && frozen.agreed) {
                 self.frozen = None;
             }
@@ -321,7 +354,8 @@ impl Author {
         if index == 0 {
             let start = Fetching { range: CompactRange::default(), first: 0, found: Vec::new(), opening: None };
             self.fetching.insert(volume, start);
-        } else if !self.fetching.contains_key(&volume) {
+        } else if self.fetching.get(&volume).is_none_or(|fetching| fetching.range.size() != index) {
+            // A fetch that was cut off begins again where the own copy ends.
             let Some(own) = self.volumes.get(&volume).filter(|own| own.size() == index) else { return };
             let start = Fetching { range: own.range.clone(), first: index, found: Vec::new(), opening: None };
             self.fetching.insert(volume, start);
@@ -344,7 +378,10 @@ impl Author {
     pub(super) fn fetched_head(&mut self, volume: Volume, size: u64, root: Hash, lines: &[String]) {
         let known = self.fetching.remove(&volume);
         let Some(fetching) = known.filter(|f| f.range.size() == size && f.range.root() == root) else { return };
-        let head = OwnHead { size, root, lines: lines.to_vec(), receipt: Vec::new() };
+        // The author's lines bear the origin, which ends in the volume; the others are the holder's.
+        let author = format!("/{volume} ");
+        let (own_lines, receipt) = lines.iter().cloned().partition(|line: &String| line.contains(&author));
+        let head = OwnHead { size, root, lines: own_lines, receipt };
         let old = self.volumes.get(&volume);
         let (keys, before, reason, opened) = match (fetching.opening, old) {
             (Some(opening), _) => opening,
@@ -363,45 +400,32 @@ impl Author {
             opened,
         };
         self.volumes.insert(volume, own);
-        if self.current == Some(volume) && fetching.first == 0 {
-            // The holder's branch replaces the own one: what is not in it queues again.
+        if self.current.is_none_or(|current| current <= volume) {
             let found: BTreeSet<EntryId> = fetching.found.iter().map(|(id, _, _)| *id).collect();
-            let entries: Vec<(u64, Option<Item>)> = self.unreceipted.drain(..).collect();
-            for item in entries.into_iter().filter_map(|(_, item)| item).filter(|item| !is_void(item)) {
-                if !found.contains(&item.header.id) {
-                    let key = QueueKey::of(&item);
-                    self.waiting.insert(item.header.id, key);
-                    self.queue.insert(key, item);
-                }
-            }
-            let gone = self.recent.extract(|(known, _, _)| *known != volume);
-            for (id, (_, _, queued)) in gone {
-                if !found.contains(&id) && !self.waiting.contains_key(&id) {
-                    self.lost.insert(id, queued);
-                }
-            }
+            let replaced = (fetching.first == 0).then_some(&found);
+            self.settle_on(volume, replaced);
         }
         for (id, index, number) in fetching.found {
             self.unqueue(&id);
             self.lost.remove(&id);
             self.recent.insert(id, (volume, index, number));
         }
-        if self.current.is_none_or(|current| current < volume) {
-            self.current = Some(volume);
-            self.unreceipted.clear();
-        }
-        self.unreceipted.retain(|(index, _)| *index >= size);
         self.reopen = self.reopen.or(Some(VolumeReason::Restored));
     }
 }
 
-/// What an entry weighs in the window: its leaf and its body. VOIDs are exempt.
+/// What an entry weighs in the window: its leaf and its body. VOLUME and VOID are exempt.
 pub(in crate::exchange) fn window_bytes(item: &Item) -> u64 {
-    if is_void(item) { 0 } else { u64::from(item.body_len) + ENTRY_WEIGHT }
+    if is_of_the_volume(item) { 0 } else { u64::from(item.body_len) + ENTRY_WEIGHT }
 }
 
 /// What a leaf weighs in the window, whatever its header: one number for both sides of a sum.
 const ENTRY_WEIGHT: u64 = 160;
+
+/// Whether the entry belongs to its volume alone and never queues again: VOLUME and VOID.
+fn is_of_the_volume(item: &Item) -> bool {
+    is_void(item) || item.header.known_kind() == Some(Kind::Volume)
+}
 
 fn is_void(item: &Item) -> bool {
     item.header.known_kind() == Some(Kind::Void)

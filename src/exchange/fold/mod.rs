@@ -182,7 +182,7 @@ impl Fold {
                 };
                 peer.own.queue(item);
             }
-            Act::Dropped { id, .. } => peer.own.unqueue(id),
+            Act::Dropped { id, why, .. } => peer.own.drop(id, *why),
             Act::VolumeOpened { place, leaf, body, .. } => peer.own.open(number, place.volume, leaf, body),
             Act::Appended { place, leaf, queued } => peer.own.append(place.volume, place.index, leaf, *queued),
             Act::Signed { place, root, lines } => peer.own.sign(place.volume, place.index, *root, lines),

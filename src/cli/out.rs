@@ -1,0 +1,239 @@
+//! The one place through which every command speaks: pages for people, JSON for machines.
+
+use std::io::{self, IsTerminal, Write};
+use std::process::ExitCode;
+
+use serde::Serialize;
+
+use super::safe;
+use crate::api::{Failure, code};
+
+/// How a command ended, as the shell that called it sees it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exit {
+    /// Done; what was asked about is so.
+    Good = 0,
+    /// What was asked about is not so, or did not come about in the time given.
+    NotSo = 1,
+    /// The command was not written as it should be.
+    Usage = 2,
+    /// No daemon answers.
+    NoDaemon = 3,
+    /// Refused: by the daemon, by a rule, or because a person must confirm it.
+    Refused = 4,
+    /// This node's own trouble: configuration, keys, disk, or a fault of the program.
+    Own = 5,
+}
+
+/// The exit codes as `--help` tells them.
+pub const EXIT_CODES: &str = "Exit codes: 0 done; 1 what was asked about is not so, or not in the time given; \
+2 wrong usage; 3 no daemon answers; 4 refused; 5 this node's own trouble (configuration, keys, disk).";
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        ExitCode::from(exit as u8)
+    }
+}
+
+/// Codes of failures that the commands make themselves.
+pub mod own {
+    /// The command line is wrong in a way that its grammar does not show.
+    pub const USAGE: &str = "usage";
+    /// The node's folder, configuration, keys or files.
+    pub const OWN: &str = "own";
+    /// What was asked about is not so.
+    pub const NOT_SO: &str = "not-so";
+}
+
+/// The exit code for a failure.
+pub fn exit_of(failure: &Failure) -> Exit {
+    match failure.code.as_str() {
+        own::USAGE | code::BAD_REQUEST => Exit::Usage,
+        code::NO_DAEMON => Exit::NoDaemon,
+        own::NOT_SO | code::TIMEOUT => Exit::NotSo,
+        own::OWN | code::INTERNAL | code::BROKEN | code::DISK_FULL => Exit::Own,
+        _ => Exit::Refused,
+    }
+}
+
+/// Where a command writes to.
+#[derive(Debug)]
+pub struct Out {
+    json: bool,
+    terminal: bool,
+    /// The reader is gone (`verbale log show | head`); what follows is for nobody.
+    closed: bool,
+}
+
+impl Out {
+    /// Writes pages, or JSON where asked for.
+    pub fn new(json: bool) -> Self {
+        Self { json, terminal: io::stdout().is_terminal(), closed: false }
+    }
+
+    /// Whether machines read it.
+    pub fn is_json(&self) -> bool {
+        self.json
+    }
+
+    /// Writes `value` as one JSON object, or the page that `render` makes of it.
+    pub fn show<T: Serialize + ?Sized>(&mut self, value: &T, render: impl FnOnce(&mut Page)) {
+        if self.json {
+            match serde_json::to_string(value) {
+                Ok(text) => self.write(&(safe::json(&text) + "\n")),
+                Err(error) => self.failure(&Failure::new(code::INTERNAL, "writing JSON", error.to_string(), "")),
+            }
+        } else {
+            let mut page = Page { text: String::new(), bold: self.terminal };
+            render(&mut page);
+            self.write(&page.text);
+        }
+    }
+
+    /// Tells people something on the way; machines are not told.
+    pub fn tell(&mut self, text: &str) {
+        if !self.json {
+            self.write(&format!("{text}\n"));
+        }
+    }
+
+    /// Writes why a command was not carried out, on standard error.
+    pub fn failure(&mut self, failure: &Failure) {
+        let text = if self.json {
+            safe::json(&serde_json::json!({ "error": failure }).to_string())
+        } else {
+            let lines = |text: &str| safe::body(text).join("\n  ");
+            let todo = if failure.todo.is_empty() { String::new() } else { format!("\n  {}", lines(&failure.todo)) };
+            format!("verbale: {}: {}{todo}", safe::one_line(&failure.doing), lines(&failure.why))
+        };
+        let _ = writeln!(io::stderr(), "{text}");
+    }
+
+    fn write(&mut self, text: &str) {
+        if self.closed {
+            return;
+        }
+        let mut stdout = io::stdout().lock();
+        let written = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
+        self.closed = written.is_err();
+    }
+}
+
+/// A page for people.
+#[derive(Debug, Default)]
+pub struct Page {
+    text: String,
+    bold: bool,
+}
+
+impl Page {
+    /// A page without emphasis, as a file or a pipe gets it.
+    pub fn plain() -> Self {
+        Self::default()
+    }
+
+    /// What was written.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// A line.
+    pub fn line(&mut self, line: impl AsRef<str>) {
+        self.text.push_str(line.as_ref());
+        self.text.push('\n');
+    }
+
+    /// A line that stands out on a terminal; its words say the same without.
+    pub fn strong(&mut self, line: impl AsRef<str>) {
+        let line = line.as_ref();
+        if self.bold { self.line(format!("\u{1b}[1m{line}\u{1b}[0m")) } else { self.line(line) }
+    }
+
+    /// An empty line.
+    pub fn gap(&mut self) {
+        self.text.push('\n');
+    }
+
+    /// Names and values, the values below each other. Values hold no line ends.
+    pub fn fields(&mut self, fields: &[(&str, String)]) {
+        let widest = fields.iter().map(|(name, _)| safe::width(name)).max().unwrap_or(0);
+        for (name, value) in fields.iter().filter(|(_, value)| !value.is_empty()) {
+            self.line(format!("  {}  {value}", padded(name, widest)));
+        }
+    }
+
+    /// A table with a heading; its cells hold no line ends.
+    pub fn table(&mut self, heading: &[&str], rows: &[Vec<String>]) {
+        let heading: Vec<String> = heading.iter().map(|cell| (*cell).to_owned()).collect();
+        let widest: Vec<usize> = (0..heading.len())
+            .map(|at| {
+                let cells = rows.iter().chain([&heading]).filter_map(|row| row.get(at));
+                cells.map(|cell| safe::width(cell)).max().unwrap_or(0)
+            })
+            .collect();
+        for row in std::iter::once(&heading).chain(rows) {
+            let cells: Vec<String> = row.iter().zip(&widest).map(|(cell, widest)| padded(cell, *widest)).collect();
+            self.line(cells.join("  ").trim_end());
+        }
+    }
+}
+
+fn padded(text: &str, width: usize) -> String {
+    let missing = width.saturating_sub(safe::width(text));
+    format!("{text}{}", " ".repeat(missing))
+}
+
+/// Shows on a terminal how far something is that takes more than a moment; silent elsewhere.
+#[derive(Debug)]
+pub struct Meter {
+    shown: bool,
+}
+
+impl Meter {
+    /// Ready to show.
+    pub fn new(out: &Out) -> Self {
+        Self { shown: !out.json && io::stderr().is_terminal() }
+    }
+
+    /// Shows a state over the one before.
+    pub fn show(&self, text: &str) {
+        if self.shown {
+            let _ = write!(io::stderr(), "\r\u{1b}[K{text}");
+        }
+    }
+}
+
+impl Drop for Meter {
+    fn drop(&mut self) {
+        self.show("");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tables_are_aligned_by_columns_and_not_by_bytes() {
+        let mut page = Page::plain();
+        page.table(&["peer", "subject"], &[vec!["XA".into(), "服务".into()], vec!["XB.technical".into(), "x".into()]]);
+        assert_eq!(page.text(), "peer          subject\nXA            服务\nXB.technical  x\n");
+    }
+
+    #[test]
+    fn empty_fields_are_left_out() {
+        let mut page = Page::plain();
+        page.fields(&[("case", String::new()), ("label", "TLP:CLEAR".into())]);
+        assert_eq!(page.text(), "  label  TLP:CLEAR\n");
+    }
+
+    #[test]
+    fn each_family_of_failures_has_its_exit_code() {
+        let exit = |word: &str| exit_of(&Failure::new(word, "", "", ""));
+        assert_eq!(exit(code::NO_DAEMON), Exit::NoDaemon);
+        assert_eq!(exit(code::UNKNOWN_PEER), Exit::Refused);
+        assert_eq!(exit(code::TIMEOUT), Exit::NotSo);
+        assert_eq!(exit(own::USAGE), Exit::Usage);
+        assert_eq!(exit(code::DISK_FULL), Exit::Own);
+    }
+}

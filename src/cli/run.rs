@@ -1,0 +1,31 @@
+//! `verbale run`: the daemon in the foreground.
+
+use clap::Args;
+
+use super::out::{Exit, Out, own};
+use super::place::Place;
+use crate::api::Failure;
+use crate::settings::Settings;
+
+/// `verbale run`
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Example: verbale run --dir ./XA\n\nSIGTERM and Ctrl-C stop it gracefully; SIGHUP reads peers, \
+limits and the log level again. Its log lines go to standard error."
+)]
+pub struct Run {}
+
+/// Runs the daemon until it is told to stop.
+///
+/// # Errors
+/// Configuration, keys, disk, a port in use: what keeps it from running, and what to do.
+pub async fn run(place: &Place, _: &mut Out, _: &Run) -> Result<Exit, Failure> {
+    let doing = "running the node";
+    let folder = place.folder()?;
+    let settings = Settings::load(folder)
+        .map_err(|error| Failure::new(own::OWN, "reading the configuration", error.to_string(), ""))?;
+    match crate::node::run(folder.to_owned(), settings).await {
+        Ok(()) => Ok(Exit::Good),
+        Err(error) => Err(Failure::new(own::OWN, doing, error.to_string(), "")),
+    }
+}

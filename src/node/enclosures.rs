@@ -1,0 +1,297 @@
+//! Fetches the files of peers' messages: one after another from each peer, from where an earlier attempt ended, encrypted
+//! from the first byte, and only taken for good when size and hash are those that the author signed.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::history;
+use super::links::Links;
+use super::order::{Node, Order};
+use crate::exchange::{Act, ConnId, Core, Input, Record};
+use crate::journal::{EnclosureError, EnclosureWriter, Finished, SlotError};
+use crate::name::{EntryId, NodeName, RefusalCode};
+use crate::net::{EnclosureFault, NetHandle};
+use crate::wire::{Body, Enclosure, EnclosureAbsent, Payload};
+
+/// The pause after which a file is asked for again that the peer did not have yet, or that found no room here.
+const TRY_AGAIN: Duration = Duration::from_secs(60);
+
+/// Bytes of the file system that stay free: what the journal needs to go on is kept back by itself.
+const KEEP_FREE: u64 = 256 << 20;
+
+/// Answers that cannot be used before a file counts as gone; an author whose node was mended is asked again before.
+const MAX_MALFORMED: u32 = 3;
+
+/// Which files are being fetched.
+#[derive(Debug, Default)]
+pub(super) struct Enclosures {
+    /// Records of messages whose files are still to come.
+    records: HashMap<EntryId, u64>,
+    fetching: HashSet<NodeName>,
+}
+
+/// A file that is wanted.
+#[derive(Clone, Copy, Debug)]
+struct Wanted {
+    entry: EntryId,
+    ordinal: u32,
+    record: Option<u64>,
+}
+
+impl Enclosures {
+    /// Remembers where a message with files stands in the journal.
+    pub(super) fn recorded(&mut self, number: u64, record: &Record) {
+        match &record.act {
+            Act::Stored { leaf, enclosures, .. } if *enclosures > 0 => {
+                if let Ok(header) = leaf.header() {
+                    self.records.entry(header.id).or_insert(number);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Starts to fetch from every peer that is up and of whose messages files are wanted.
+    pub(super) fn look(&mut self, core: &Core, links: &Links, node: &Arc<Node>) {
+        let mut wanted: HashMap<NodeName, Vec<Wanted>> = HashMap::new();
+        for (peer, entry, ordinal) in core.fold().wanted() {
+            let record = self.records.get(&entry).copied();
+            wanted.entry(peer).or_default().push(Wanted { entry, ordinal, record });
+        }
+        let open: HashSet<EntryId> = wanted.values().flatten().map(|wanted| wanted.entry).collect();
+        self.records.retain(|entry, _| open.contains(entry));
+        for (peer, files) in wanted {
+            let Some(conn) = core.report(peer).and_then(|report| report.conn) else { continue };
+            if self.fetching.insert(peer) {
+                tokio::spawn(fetch_all(node.clone(), links.net().clone(), peer, conn, files));
+            }
+        }
+    }
+
+    /// The task for a peer has ended: there may be more.
+    pub(super) fn ended(&mut self, peer: NodeName) {
+        self.fetching.remove(&peer);
+    }
+}
+
+/// How a file ended.
+enum End {
+    Held(u64),
+    Refused(RefusalCode),
+}
+
+/// Why a task goes no further.
+enum Stop {
+    /// The connection is gone; the next one starts anew.
+    Connection,
+    /// Not now: there, or here.
+    Later(String),
+}
+
+async fn fetch_all(node: Arc<Node>, net: NetHandle, peer: NodeName, conn: ConnId, files: Vec<Wanted>) {
+    let mut later = false;
+    for wanted in files {
+        let Wanted { entry, ordinal, .. } = wanted;
+        match fetch_one(&node, &net, conn, wanted).await {
+            Ok(End::Held(slot)) => {
+                tracing::debug!(%peer, %entry, ordinal, "a file is held");
+                node.feed(Input::EnclosureHeld { peer, entry, ordinal, slot });
+            }
+            Ok(End::Refused(code)) => {
+                tracing::info!(%peer, %entry, ordinal, %code, "a file will not come");
+                node.feed(Input::EnclosureEnded { peer, entry, ordinal, code });
+            }
+            Err(Stop::Connection) => break,
+            Err(Stop::Later(why)) => {
+                tracing::info!(%peer, %entry, ordinal, why, "a file waits");
+                later = true;
+            }
+        }
+    }
+    if later {
+        tokio::time::sleep(TRY_AGAIN).await;
+    }
+    let _ = node.orders.send(Order::FilesEnded(peer));
+}
+
+async fn fetch_one(node: &Arc<Node>, net: &NetHandle, conn: ConnId, wanted: Wanted) -> Result<End, Stop> {
+    let listed = blocking(node, move |node| listed(node, wanted)).await?;
+    let file = match listed {
+        Ok(file) => file,
+        Err(end) => return Ok(end),
+    };
+    if let Some(slot) = blocking(node, {
+        let file = file.clone();
+        move |node| whole(node, wanted, &file)
+    })
+    .await?
+    {
+        return Ok(End::Held(slot));
+    }
+    let mut malformed = 0;
+    loop {
+        let (writer, slot) = blocking(node, {
+            let file = file.clone();
+            move |node| begin(node, wanted, &file)
+        })
+        .await??;
+        match transfer(net, conn, wanted, &file, writer).await? {
+            Transfer::Whole(writer) => return finish(node, wanted, &file, writer, slot).await,
+            Transfer::Gone => return Ok(End::Refused(RefusalCode::FileGone)),
+            Transfer::Mismatch => return refuse(node, wanted).await,
+            Transfer::Malformed(why) => {
+                malformed += 1;
+                if malformed == MAX_MALFORMED {
+                    return Err(Stop::Later(why));
+                }
+            }
+        }
+    }
+}
+
+async fn blocking<T: Send + 'static>(
+    node: &Arc<Node>,
+    work: impl FnOnce(&Node) -> T + Send + 'static,
+) -> Result<T, Stop> {
+    let node = node.clone();
+    tokio::task::spawn_blocking(move || work(&node)).await.map_err(|_| Stop::Later("the work broke off".into()))
+}
+
+/// The file as the author listed it, judged by the limits that this node announces.
+fn listed(node: &Node, wanted: Wanted) -> Result<Enclosure, End> {
+    let record =
+        wanted.record.or_else(|| node.index.message(wanted.entry).ok().flatten().map(|message| message.record));
+    let body =
+        record.and_then(|record| history::entry_of(node, record).ok()).and_then(|(_, stowed)| {
+            match history::open(&node.vault, &stowed) {
+                Ok(Payload::Present { body, .. }) => Body::decode(body).ok(),
+                Ok(Payload::Absent(_)) | Err(_) => None,
+            }
+        });
+    let Some(body) = body else { return Err(End::Refused(RefusalCode::FileGone)) };
+    let limits = node.settings().exchange.clone();
+    let total = body.enclosures.iter().fold(0u64, |sum, file| sum.saturating_add(file.size));
+    match body.enclosures.into_iter().nth(wanted.ordinal as usize) {
+        None => Err(End::Refused(RefusalCode::FileMismatch)),
+        Some(file) if file.size > limits.enclosure_max || total > limits.enclosures_total_max => {
+            Err(End::Refused(RefusalCode::FileTooLarge))
+        }
+        Some(file) => Ok(file),
+    }
+}
+
+fn announced(file: &Enclosure) -> Finished {
+    Finished { size: file.size, sha256: file.sha256.0 }
+}
+
+/// The slot of a file that is whole already: an earlier run ended between its last byte and its record.
+fn whole(node: &Node, wanted: Wanted, file: &Enclosure) -> Option<u64> {
+    if !node.enclosures.has(&wanted.entry, wanted.ordinal) {
+        return None;
+    }
+    let slot = node.enclosures.slot_of(&wanted.entry, wanted.ordinal)?;
+    let key = node.vault.key(slot).ok()?;
+    let mut reader = node.enclosures.read(&wanted.entry, wanted.ordinal, &key).ok()?;
+    reader.verify().ok().filter(|found| *found == announced(file)).map(|_| slot)
+}
+
+/// Goes on with what an earlier attempt has left, or begins.
+fn begin(node: &Node, wanted: Wanted, file: &Enclosure) -> Result<(EnclosureWriter, u64), Stop> {
+    let later = |error: &dyn std::fmt::Display| Stop::Later(error.to_string());
+    let free = crate::journal::free_bytes(&node.folder).map_err(|error| later(&error))?;
+    if free < file.size.saturating_add(KEEP_FREE) {
+        return Err(Stop::Later("there is not enough room on the disk".into()));
+    }
+    if let Some(slot) = node.enclosures.slot_of(&wanted.entry, wanted.ordinal)
+        && let Ok(key) = node.vault.key(slot)
+        && let Ok(writer) = node.enclosures.resume(&wanted.entry, wanted.ordinal, &key, file.size)
+    {
+        return Ok((writer, slot));
+    }
+    let key = node.vault.take_key().map_err(|error: SlotError| later(&error))?;
+    let writer = node.enclosures.create(&wanted.entry, wanted.ordinal, &key, file.size);
+    writer.map(|writer| (writer, key.slot())).map_err(|error| later(&error))
+}
+
+enum Transfer {
+    Whole(EnclosureWriter),
+    Gone,
+    Mismatch,
+    Malformed(String),
+}
+
+async fn transfer(
+    net: &NetHandle,
+    conn: ConnId,
+    wanted: Wanted,
+    file: &Enclosure,
+    mut writer: EnclosureWriter,
+) -> Result<Transfer, Stop> {
+    // A file of no bytes needs no transfer; its hash is checked all the same.
+    if file.size == writer.offset() {
+        return Ok(Transfer::Whole(writer));
+    }
+    let mut download = match net.enclosure(conn, wanted.entry, wanted.ordinal, writer.offset()).await {
+        Ok(download) => download,
+        Err(fault) => return fault_of(fault),
+    };
+    if download.size() != file.size {
+        return Ok(Transfer::Mismatch);
+    }
+    loop {
+        let piece = match download.next().await {
+            Ok(Some(piece)) => piece,
+            Ok(None) => return Ok(Transfer::Whole(writer)),
+            Err(fault) => return fault_of(fault),
+        };
+        let written = tokio::task::spawn_blocking(move || {
+            let written = writer.write(&piece);
+            (writer, written)
+        });
+        let (back, written) = written.await.map_err(|_| Stop::Later("writing broke off".into()))?;
+        writer = back;
+        match written {
+            Ok(()) => {}
+            Err(EnclosureError::TooLong { .. }) => return Ok(Transfer::Mismatch),
+            Err(error) => return Err(Stop::Later(error.to_string())),
+        }
+    }
+}
+
+fn fault_of(fault: EnclosureFault) -> Result<Transfer, Stop> {
+    match fault {
+        EnclosureFault::Absent(EnclosureAbsent::NotYet) => Err(Stop::Later("the peer does not have it yet".into())),
+        EnclosureFault::Absent(_) => Ok(Transfer::Gone),
+        EnclosureFault::Ended => Err(Stop::Connection),
+        EnclosureFault::Malformed(why) => Ok(Transfer::Malformed(why)),
+    }
+}
+
+async fn finish(
+    node: &Arc<Node>,
+    wanted: Wanted,
+    file: &Enclosure,
+    writer: EnclosureWriter,
+    slot: u64,
+) -> Result<End, Stop> {
+    let expected = announced(file);
+    match blocking(node, move |_| writer.finish(Some(expected))).await? {
+        Ok(_) => Ok(End::Held(slot)),
+        Err(EnclosureError::Mismatch) => refuse(node, wanted).await,
+        Err(error) => Err(Stop::Later(error.to_string())),
+    }
+}
+
+/// The bytes are not those that were listed: nothing of them stays.
+async fn refuse(node: &Arc<Node>, wanted: Wanted) -> Result<End, Stop> {
+    let Wanted { entry, ordinal, .. } = wanted;
+    let removed = blocking(node, move |node| {
+        if let Some(slot) = node.enclosures.slot_of(&entry, ordinal) {
+            node.vault.destroy(&[slot]).map_err(|error| error.to_string())?;
+        }
+        node.enclosures.delete(&entry, ordinal).map_err(|error| error.to_string())
+    });
+    removed.await?.map_err(Stop::Later)?;
+    Ok(End::Refused(RefusalCode::FileMismatch))
+}

@@ -1,0 +1,124 @@
+//! Officers: in the journal they are numbers, and nothing of them leaves the node. Which user of the machine a number
+//! stands for is journalled once; the name lies beside the journal, sealed under a slot of its own, so that it can be
+//! erased like any body.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use tokio::sync::Mutex;
+
+use super::files;
+use super::order::{Node, Stopped};
+use super::roster::{OFFICER_SUBJECT, officer_note};
+use crate::api::Caller;
+use crate::exchange::Command;
+use crate::journal::{SlotError, Vault};
+
+/// The folder of sealed names inside the node's folder.
+const FOLDER: &str = "officers";
+
+/// Bytes of a name that are kept.
+const MAX_NAME_BYTES: usize = 256;
+
+/// Bytes of a file with a sealed name: its slot's number, the name, and what sealing adds.
+const MAX_FILE_BYTES: u64 = 1_024;
+
+/// Bytes of the system's list of users that are read.
+const MAX_USERS_BYTES: usize = 4 << 20;
+
+/// Gives officers their numbers, one at a time.
+#[derive(Debug, Default)]
+pub(super) struct Officers {
+    giving: Mutex<()>,
+}
+
+impl Officers {
+    /// The number of the person who speaks; a new one is journalled before it is used.
+    pub(super) async fn number(&self, node: &Node, caller: Caller) -> Result<u32, Stopped> {
+        if let Some(known) = node.with_roster(|roster| roster.officer(caller.uid)) {
+            return Ok(known);
+        }
+        let _giving = self.giving.lock().await;
+        if let Some(known) = node.with_roster(|roster| roster.officer(caller.uid)) {
+            return Ok(known);
+        }
+        let number = node.with_roster(super::roster::Roster::free_officer);
+        if let Some(name) = user_name(caller.uid)
+            && let Err(error) = write_name(&node.folder, &node.vault, number, &name)
+        {
+            tracing::warn!(number, %error, "the name of an officer was not kept; the number stands for the user id");
+        }
+        let text = officer_note(number, caller.uid);
+        node.command(Command::Note { subject: OFFICER_SUBJECT.into(), peer: None, text, officer: 0 }).await?;
+        Ok(number)
+    }
+}
+
+fn path_of(folder: &Path, number: u32) -> PathBuf {
+    folder.join(FOLDER).join(number.to_string())
+}
+
+fn write_name(folder: &Path, vault: &Vault, number: u32, name: &str) -> io::Result<()> {
+    let sealed = vault.seal(&[0; 32], name.as_bytes()).map_err(|error| io::Error::other(error.to_string()))?;
+    crate::journal::create_folder(&folder.join(FOLDER))?;
+    let bytes = [&sealed.slot.to_be_bytes()[..], &sealed.bytes].concat();
+    files::replace(&path_of(folder, number), &bytes)
+}
+
+/// The name of an officer; `None` where there is none, or where it was erased.
+pub(super) fn name(folder: &Path, vault: &Vault, number: u32) -> Option<String> {
+    let bytes = files::read_limited(&path_of(folder, number), MAX_FILE_BYTES).ok()?;
+    let (slot, sealed) = bytes.split_first_chunk()?;
+    match vault.open_sealed(u64::from_be_bytes(*slot), sealed) {
+        Ok((_, name)) => String::from_utf8(name.to_vec()).ok(),
+        Err(SlotError::Destroyed(_)) => None,
+        Err(error) => {
+            tracing::warn!(number, %error, "the name of an officer cannot be read");
+            None
+        }
+    }
+}
+
+/// One more than the highest slot under which a name lies; 0 where there is none.
+pub(super) fn slots_used(folder: &Path) -> io::Result<u64> {
+    let listed = match fs::read_dir(folder.join(FOLDER)) {
+        Ok(listed) => listed,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(0),
+        Err(error) => return Err(error),
+    };
+    let mut used = 0;
+    for file in listed {
+        let bytes = files::read_limited(&file?.path(), MAX_FILE_BYTES)?;
+        if let Some(slot) = bytes.first_chunk() {
+            used = used.max(u64::from_be_bytes(*slot).saturating_add(1));
+        }
+    }
+    Ok(used)
+}
+
+/// The login name of a user as the machine's own list has it.
+fn user_name(uid: u32) -> Option<String> {
+    let list = fs::read("/etc/passwd").ok().filter(|list| list.len() <= MAX_USERS_BYTES)?;
+    name_in(&String::from_utf8_lossy(&list), uid)
+}
+
+fn name_in(list: &str, uid: u32) -> Option<String> {
+    let line = list.lines().find(|line| line.split(':').nth(2).and_then(|field| field.parse().ok()) == Some(uid))?;
+    let name = line.split(':').next().filter(|name| !name.is_empty())?;
+    Some(name.chars().take(MAX_NAME_BYTES / 4).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_user_is_found_by_number_and_broken_lines_are_passed_over() {
+        let list = "root:x:0:0::/root:/bin/sh\nbroken\n::7\nduty:x:1000:1000:Duty Officer:/home/duty:/bin/sh\n";
+        assert_eq!(name_in(list, 1000).as_deref(), Some("duty"));
+        assert_eq!(name_in(list, 0).as_deref(), Some("root"));
+        assert_eq!(name_in(list, 7), None);
+        assert_eq!(name_in(list, 8), None);
+    }
+}

@@ -1,0 +1,99 @@
+//! Performs what the core has decided, one action at a time, in its order.
+
+use std::sync::Arc;
+
+use super::on_message::Metadata;
+use super::order::Node;
+use super::run::RunError;
+use super::turn::Turn;
+use super::{history, standing};
+use crate::exchange::{Action, Effect, Input, Notice, Shown};
+use crate::name::Millis;
+use crate::wire::Frame;
+
+impl Turn {
+    pub(super) fn perform(&mut self, now: Millis, action: Action) -> Result<(), RunError> {
+        match action {
+            Action::Write(group) => return self.write(group),
+            Action::Release(stored) => self.release(stored.into_inner()),
+            Action::Dial { peer } => self.links.dial(peer, &self.node),
+            Action::Close { conn, code } => self.links.close(conn, code),
+            Action::Probe { conn } => self.links.probe(conn, None, &self.node),
+            Action::NotNow { conn, reason, retry_after } => {
+                let retry_after_ms = u64::try_from(retry_after.as_millis()).unwrap_or(u64::MAX);
+                self.links.control(conn, &Frame::NotNow { reason, retry_after_ms });
+            }
+            Action::Fetch { conn, origin, from, to } => self.links.fetch(conn, origin, from, to, &self.node),
+            Action::RangeAt { origin, size } => {
+                self.read(move |node| Input::Range { origin, size, range: history::range_at(node, origin, size) });
+            }
+            Action::Load { origin, from, to, bytes_max } => self.read(move |node| {
+                let entries = history::load(node, origin, from, to, bytes_max);
+                Input::Loaded { origin, from, entries }
+            }),
+            Action::Reread { records } => self.reread(records),
+            Action::Notice(notice) => self.notice(now, &notice),
+        }
+        Ok(())
+    }
+
+    /// Lets a thread read the disk and feeds what it finds.
+    fn read(&self, find: impl FnOnce(&Node) -> Input + Send + 'static) {
+        let node = self.node.clone();
+        tokio::task::spawn_blocking(move || {
+            let input = find(&node);
+            node.feed(input);
+        });
+    }
+
+    fn reread(&self, records: Vec<u64>) {
+        let node: Arc<Node> = self.node.clone();
+        tokio::task::spawn_blocking(move || {
+            for number in records {
+                match history::record(&node, number) {
+                    Ok(record) => node.feed(Input::Reread { record: Box::new(record) }),
+                    Err(error) => tracing::error!(record = number, %error, "an item cannot be read again"),
+                }
+            }
+        });
+    }
+
+    fn release(&mut self, effect: Effect) {
+        match effect {
+            Effect::Hello { conn, hello } => self.links.control(conn, &Frame::Hello(hello)),
+            Effect::Push { conn, origin, entries, note } => self.links.push(conn, origin, entries, note, &self.node),
+            Effect::Cosigned { conn, origin, size, lines, window } => {
+                self.links.back(conn, &Frame::Cosigned { origin, size, lines, window });
+            }
+            Effect::Shows { conn, state } => self.links.back(conn, &Frame::Shows(state)),
+            Effect::Fault { conn, code, origin, index, proof } => {
+                self.links.back(conn, &Frame::Fault { code, origin, index, proof });
+            }
+            Effect::Show(shown) => shown.into_iter().for_each(|one| self.show(one)),
+            Effect::Delivered { .. } => {}
+            Effect::Answer { token, answer } => self.answer(token, answer),
+        }
+    }
+
+    fn show(&mut self, shown: Shown) {
+        let peer = shown.place.peer;
+        if shown.enclosures > 0 && shown.refused.is_none() {
+            self.enclosures.look(&self.core, &self.links, &self.node);
+        }
+        let Some(header) = shown.header.filter(|header| !header.is_machine()) else { return };
+        if !shown.repeat && shown.refused.is_none() {
+            self.node.pager.shown(Metadata::of(peer, &header, shown.enclosures));
+        }
+    }
+
+    fn notice(&mut self, now: Millis, notice: &Notice) {
+        standing::log(notice);
+        self.node.standing().note(now, notice);
+        if let Notice::Up { peer, .. } = notice {
+            if let Some(conn) = self.core.report(*peer).and_then(|report| report.conn) {
+                self.links.open(conn);
+            }
+            self.enclosures.look(&self.core, &self.links, &self.node);
+        }
+    }
+}
