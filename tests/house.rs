@@ -67,7 +67,7 @@ fn folders_of_one_machine() -> Vec<String> {
     let own = root().iter().nth(1).map(|name| format!("/{}", name.display()));
     let common = ["/tmp", "/usr", "/var", "/etc", "/opt", "/run", "/srv", "/mnt", "/media"];
     let own = own.filter(|own| !common.contains(&own.as_str()));
-    ["/home", "/root", "/Users"].map(str::to_owned).into_iter().chain(own).map(|folder| folder + "/").collect()
+    ["/root", "/Users"].map(str::to_owned).into_iter().chain(own).map(|folder| folder + "/").collect()
 }
 
 #[test]
