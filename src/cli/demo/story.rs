@@ -86,8 +86,8 @@ impl Story {
         self.steps += 1;
         out.tell("");
         for (at, line) in wrapped(text.as_ref()).iter().enumerate() {
-            let number = if at == 0 { format!("{}.", self.steps) } else { String::new() };
-            out.tell(&format!("{number:<3}{line}"));
+            let before = if at == 0 { format!("{}. ", self.steps) } else { "   ".to_owned() };
+            out.tell(&format!("{before}{line}"));
         }
     }
 
