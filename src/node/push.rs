@@ -172,6 +172,8 @@ fn resolve(conn: ConnId, push: Push, node: &Arc<Node>) {
     let node = node.clone();
     tokio::task::spawn_blocking(move || {
         let Push { origin, entries, note } = push;
+        // What was signed a moment ago may not be indexed yet; that it is not found is no loss.
+        node.index.caught_up_blocking(node.journal_end());
         let found: Result<Vec<EntryFrame>, u64> = entries
             .into_iter()
             .map(|entry| {

@@ -8,6 +8,7 @@ use super::session::{Held, Step};
 use crate::exchange::env::Env;
 use crate::exchange::fold::Author;
 use crate::exchange::io::{Action, CloseCode, ConnId, Effect, Notice};
+use crate::exchange::mutant::{self, Mutant};
 use crate::exchange::record::Act;
 use crate::name::{Hash, Millis, NodeName, Origin, Volume};
 use crate::note::PublicKeys;
@@ -133,6 +134,9 @@ impl Core {
 
     fn met_unknown_volume(&mut self, now: Millis, name: NodeName, origin: Origin, held: Held) {
         let doubts = self.peer(name).is_some_and(|peer| peer.own.doubt.is_some());
+        if mutant::active(Mutant::NeverFence) {
+            return self.advance(now, name);
+        }
         if !doubts {
             return self.fence(now, name, Some(origin));
         }
@@ -152,6 +156,9 @@ impl Core {
 
     fn behind(&mut self, now: Millis, name: NodeName, held: Held, own_size: u64) {
         let origin = Origin { from: self.me, to: name, volume: held.volume };
+        if mutant::active(Mutant::SignWhileBehind) {
+            return self.advance(now, name);
+        }
         if self.peer(name).is_some_and(|peer| peer.own.doubt.is_none()) {
             // After any doubt about its own memory a node never signs an old tree again: with no peer.
             self.put(now, Act::Recovering { officer: 0 });
@@ -216,7 +223,7 @@ impl Core {
         match plan {
             Plan::Push { from } => {
                 session.step = Step::Ready;
-                session.pushed = from;
+                session.pushed = if mutant::active(Mutant::ForgetResend) { u64::MAX } else { from };
             }
             Plan::Open => {
                 session.step = Step::Ready;

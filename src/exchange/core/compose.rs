@@ -11,6 +11,7 @@ use super::session::{Held, Outstanding, Step};
 use crate::exchange::env::Env;
 use crate::exchange::fold::{Author, Item, window_bytes};
 use crate::exchange::io::{Action, Effect, EntryRef, Notice};
+use crate::exchange::mutant::{self, Mutant};
 use crate::exchange::record::{Act, Drop, Place};
 use crate::name::{EntryId, Kind, Millis, NodeName, Pap, Precedence, Tlp, Volume};
 use crate::note::{Head, KeyAlgorithm, sign_log_line};
@@ -59,7 +60,7 @@ impl Core {
     fn may_compose(&self, now: Millis, name: NodeName) -> bool {
         let Some(session) = self.sessions.get(&name) else { return false };
         let frozen = self.peer(name).and_then(|peer| peer.own.frozen.as_ref()).is_some_and(|frozen| !frozen.agreed);
-        matches!(session.step, Step::Ready)
+        (matches!(session.step, Step::Ready) || mutant::active(Mutant::SignBeforeHello))
             && !frozen
             && self.fold.fenced.is_none()
             && session.not_now_until.is_none_or(|until| until <= now)
@@ -114,6 +115,8 @@ impl Core {
         let leaf = Leaf::new(commitment(&salt, &body), body.len(), &header.encode())
             .expect("the header is of machine kind and the lists of the body are bounded");
         let place = Place { peer: name, volume, index: 0 };
+        self.live.insert(header.id, salt, body.clone());
+        self.live.set_leaf(&header.id, &leaf);
         self.put(now, Act::VolumeOpened { place, leaf, salt, body });
         self.settle_waits(name);
         let session = self.session(name);
@@ -165,7 +168,8 @@ impl Core {
         let _ = env;
         let Some(session) = self.sessions.get(&name) else { return false };
         let deep = session.outstanding.len() >= DEPTH;
-        let limit = session.window.min(session.rate.unwrap_or(FIRST_RATE).saturating_mul(RATE_SECONDS));
+        let limit = if mutant::active(Mutant::IgnoreWindow) { u64::MAX } else { session.window };
+        let limit = limit.min(session.rate.unwrap_or(FIRST_RATE).saturating_mul(RATE_SECONDS));
         let Some(own) = self.peer(name).map(|peer| &peer.own) else { return false };
         let Some(volume) = own.current else { return false };
         let (mut used, mut fresh) = (own.unreceipted_bytes(), 0);
@@ -209,6 +213,7 @@ impl Core {
         let leaf = Leaf::new(item.commitment, item.body_len as usize, &header.encode())
             .expect("checked when the item was queued");
         let place = Place { peer: name, volume, index };
+        self.live.set_leaf(&header.id, &leaf);
         self.put(now, Act::Appended { place, leaf, queued: item.queued });
     }
 
@@ -302,7 +307,8 @@ impl Core {
         } else {
             item.and_then(|item| self.live.payload(&item.header.id))
         };
-        EntryRef { index, leaf: None, record, payload }
+        let leaf = item.and_then(|item| self.live.leaf(&item.header.id));
+        EntryRef { index, leaf, record, payload }
     }
 
     /// Receipted items that the holder's chain lacks are read again, once.

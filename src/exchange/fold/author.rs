@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use serde::{Deserialize, Serialize};
 
 use super::{Frozen, RECENT_IDS, Recent, hash_of, keys_of};
+use crate::exchange::mutant::{self, Mutant};
 use crate::exchange::record::{Doubt, Drop, Stowed};
 use crate::merkle::CompactRange;
 use crate::name::{EntryId, Hash, Kind, NodeName, Origin, Precedence, Volume};
@@ -37,7 +38,10 @@ pub struct QueueKey {
 
 impl QueueKey {
     fn of(item: &Item) -> Self {
-        let slowness = Precedence::Flash.number() + 1 - item.header.precedence.number();
+        let mut slowness = Precedence::Flash.number() + 1 - item.header.precedence.number();
+        if mutant::active(Mutant::WrongOrder) {
+            slowness = 5 - slowness;
+        }
         Self { slowness: if is_void(item) { 0 } else { slowness }, exercise: item.header.exercise, queued: item.queued }
     }
 }
@@ -144,7 +148,7 @@ pub struct Author {
     pub queue: BTreeMap<QueueKey, Item>,
     /// Where each waiting item stands.
     pub waiting: BTreeMap<EntryId, QueueKey>,
-    /// Entries of the current volume without a receipt: index and item (entry 0 has none).
+    /// Entries of the current volume without a receipt: index and item (none where the header cannot be read).
     pub unreceipted: VecDeque<(u64, Option<Item>)>,
     /// Ids in the log: volume number, index, Queued record.
     pub recent: Recent<(Volume, u64, u64)>,
@@ -235,11 +239,24 @@ impl Author {
         opened.range.push(hash_of(leaf));
         self.volumes.insert(volume, opened);
         self.settle_on(volume, None);
-        self.unreceipted.push_back((0, None));
+        let item = leaf.header().ok().map(|header| Item {
+            queued: number,
+            commitment: leaf.commitment(),
+            body_len: u32::try_from(leaf.body_len()).unwrap_or(u32::MAX),
+            enclosures: 0,
+            header,
+        });
+        self.unreceipted.push_back((0, item));
         self.voided.clear();
         self.fetching.clear();
         self.doubt = None;
         self.reopen = None;
+    }
+
+    /// A planted bug: what is in the log already waits once more.
+    pub(in crate::exchange) fn queue_unreceipted_again(&mut self) {
+        let items: Vec<Item> = self.unreceipted.iter().filter_map(|(_, item)| item.clone()).collect();
+        items.into_iter().for_each(|item| self.enqueue(item));
     }
 
     /// Makes `volume` the open one. Entries outside the chain that it stands on are dead: their items queue again under
@@ -254,7 +271,8 @@ impl Author {
         let entries: Vec<(u64, Option<Item>)> = self.unreceipted.drain(..).collect();
         for (index, item) in entries {
             let (Some(item), Some(old)) = (item, old) else { continue };
-            if !alive(&item.header.id, old, index) && !is_void(&item) {
+            let forgotten = mutant::active(Mutant::ForgetRequeue);
+            if !alive(&item.header.id, old, index) && !is_of_the_volume(&item) && !forgotten {
                 self.left.push((item.header.id, old, index, item.queued));
                 self.enqueue(item);
             }
@@ -407,13 +425,18 @@ impl Author {
     }
 }
 
-/// What an entry weighs in the window: its leaf and its body. VOIDs are exempt.
+/// What an entry weighs in the window: its leaf and its body. VOLUME and VOID are exempt.
 pub(in crate::exchange) fn window_bytes(item: &Item) -> u64 {
-    if is_void(item) { 0 } else { u64::from(item.body_len) + ENTRY_WEIGHT }
+    if is_of_the_volume(item) { 0 } else { u64::from(item.body_len) + ENTRY_WEIGHT }
 }
 
 /// What a leaf weighs in the window, whatever its header: one number for both sides of a sum.
 const ENTRY_WEIGHT: u64 = 160;
+
+/// Whether the entry belongs to its volume alone and never queues again: VOLUME and VOID.
+fn is_of_the_volume(item: &Item) -> bool {
+    is_void(item) || item.header.known_kind() == Some(Kind::Volume)
+}
 
 fn is_void(item: &Item) -> bool {
     item.header.known_kind() == Some(Kind::Void)
