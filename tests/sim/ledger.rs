@@ -316,14 +316,14 @@ impl Ledger {
     /// I9, as far as the announced windows go.
     fn check_window(&self, place: &Place, leaf: &Leaf, header: &Header, known: &Known<'_>) -> Verdict {
         let exempt = |kind: Option<Kind>| matches!(kind, Some(Kind::Void | Kind::Volume));
-        let Some(window) = known.windows.get(&place.peer).filter(|_| !exempt(header.known_kind())) else { return Ok(()) };
+        let Some(window) = known.windows.get(&place.peer).filter(|_| !exempt(header.known_kind())) else {
+            return Ok(());
+        };
         let bytes = |leaf: &Leaf| (leaf.bytes().len().min(160) + leaf.body_len()) as u64;
         let copy = &self.own[&self.origin(place, true)];
         let open = copy.leaves.iter().skip(copy.receipted() as usize);
-        let open: Vec<u64> = open
-            .filter(|leaf| !exempt(leaf.header().ok().and_then(|header| header.known_kind())))
-            .map(bytes)
-            .collect();
+        let open: Vec<u64> =
+            open.filter(|leaf| !exempt(leaf.header().ok().and_then(|header| header.known_kind()))).map(bytes).collect();
         let sum = open.iter().sum::<u64>() + bytes(leaf);
         check(open.is_empty() || sum <= *window, || format!("I9: {sum} bytes unreceipted, window {window}: {place:?}"))
     }
@@ -332,7 +332,9 @@ impl Ledger {
         let origin = self.origin(place, true);
         check(!self.fenced, || format!("signed while fenced: {place:?}"))?;
         check(!self.doubts.contains(&place.peer), || format!("signed {place:?} in doubt about its own memory"))?;
-        check(self.frozen.get(&(place.peer, true)) != Some(&place.volume), || format!("signed while frozen: {place:?}"))?;
+        check(self.frozen.get(&(place.peer, true)) != Some(&place.volume), || {
+            format!("signed while frozen: {place:?}")
+        })?;
         self.lines.extend(lines.iter().cloned());
         let is_newest = self.newest(place.peer, true) == Some(origin);
         let copy = self.own.get_mut(&origin).ok_or_else(|| format!("signed an unknown volume: {place:?}"))?;
@@ -393,7 +395,9 @@ impl Ledger {
             format!("stored a head that its author did not sign: {place:?}")
         })?;
         if !lines.is_empty() {
-            check(self.lines_hold(origin, place.index, *root, lines, known), || format!("own receipt does not hold: {place:?}"))?;
+            check(self.lines_hold(origin, place.index, *root, lines, known), || {
+                format!("own receipt does not hold: {place:?}")
+            })?;
             let frozen = self.frozen.get(&(place.peer, false));
             check(frozen != Some(&place.volume), || format!("cosigned while frozen: {place:?}"))?;
             let newer = self.held.iter().find(|(other, copy)| {
@@ -423,9 +427,9 @@ impl Ledger {
                 let kind = copy.leaves[*index as usize].header().ok().and_then(|header| header.known_kind());
                 let excused = kind == Some(Kind::Seal)
                     || copy.receipted() > *index
-                    || withdrawn.iter().any(|span| {
-                        span.volume == at.volume.number && (span.from..span.to).contains(index)
-                    });
+                    || withdrawn
+                        .iter()
+                        .any(|span| span.volume == at.volume.number && (span.from..span.to).contains(index));
                 check(excused, || format!("I2: {place:?} covers {at} index {index}, whose body is not here"))?;
             }
             let Some(before) = copy.body.as_ref().and_then(|body| body.before) else { return Ok(()) };

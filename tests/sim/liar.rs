@@ -6,11 +6,13 @@ use std::time::Duration;
 use bytes::Bytes;
 use verbale::exchange::Pushed;
 use verbale::merkle::{CompactRange, leaf_hash};
-use verbale::name::{BootNonce, EntryId, Hash, JournalId, Kind, Millis, NodeName, Origin, Pap, Precedence, Tlp, Volume};
+use verbale::name::{
+    BootNonce, EntryId, Hash, JournalId, Kind, Millis, NodeName, Origin, Pap, Precedence, Tlp, Volume,
+};
 use verbale::note::{Checkpoint, Head, KeyAlgorithm, Line, sign_log_line, sign_receipt_line};
 use verbale::wire::{
-    Absent, EntryFrame, FaultCode, HeadRef, Header, Hello, Leaf, LogState, NotNowReason, Payload, SigningKey, VolumeBody,
-    VolumeReason, commitment,
+    Absent, EntryFrame, FaultCode, HeadRef, Header, Hello, Leaf, LogState, NotNowReason, Payload, SigningKey,
+    VolumeBody, VolumeReason, commitment,
 };
 
 use super::keys::Keys;
@@ -84,7 +86,8 @@ impl Liar {
             public_key: Bytes::copy_from_slice(self.keys.public.get(algorithm)),
             certificate: Bytes::new(),
         };
-        let reasons = [VolumeReason::First, VolumeReason::Restored, VolumeReason::Contradiction, VolumeReason::Carriage];
+        let reasons =
+            [VolumeReason::First, VolumeReason::Restored, VolumeReason::Contradiction, VolumeReason::Carriage];
         let body = VolumeBody {
             keys: vec![key(KeyAlgorithm::Ed25519, 1), key(KeyAlgorithm::MlDsa44, 6)],
             before,
@@ -100,7 +103,11 @@ impl Liar {
 
     fn say_hello(&self, peer: NodeName, rng: &mut Rng) -> Hello {
         let state = |kept: Option<&Kept>| {
-            kept.map(|kept| LogState { origin: kept.origin.filter(|_| !kept.note.is_empty()), size: kept.size(), note: kept.note.clone() })
+            kept.map(|kept| LogState {
+                origin: kept.origin.filter(|_| !kept.note.is_empty()),
+                size: kept.size(),
+                note: kept.note.clone(),
+            })
         };
         let mut mine = state(self.mine.get(&peer)).unwrap_or_default();
         let mut yours = state(self.theirs.get(&peer)).unwrap_or_default();
@@ -214,7 +221,8 @@ impl Liar {
                 pushed.entries.remove(at);
             }
             5 if !pushed.entries.is_empty() => {
-                pushed.entries[at].payload = Payload::Present { salt: [9; 32], body: vec![6; pushed.entries[at].leaf.body_len()].into() };
+                pushed.entries[at].payload =
+                    Payload::Present { salt: [9; 32], body: vec![6; pushed.entries[at].leaf.body_len()].into() };
             }
             6 if !pushed.entries.is_empty() => {
                 let reasons = [Absent::Sealed, Absent::Voided, Absent::Erased, Absent::Unavailable];
@@ -279,7 +287,14 @@ impl Liar {
             }
             7 => vec![Message::Shows(LogState { origin: None, size: 0, note: Bytes::new() })],
             8 => {
-                let codes = [FaultCode::Gap, FaultCode::BadRoot, FaultCode::CommitmentMismatch, FaultCode::Contradiction, FaultCode::Poison, FaultCode::Size];
+                let codes = [
+                    FaultCode::Gap,
+                    FaultCode::BadRoot,
+                    FaultCode::CommitmentMismatch,
+                    FaultCode::Contradiction,
+                    FaultCode::Poison,
+                    FaultCode::Size,
+                ];
                 let code = *rng.pick(&codes).expect("six");
                 let proof = if rng.chance(500) { pushed.note.clone() } else { Bytes::new() };
                 vec![Message::Fault { code, origin: Some(head.origin), index: rng.below(head.size + 2), proof }]
@@ -291,7 +306,13 @@ impl Liar {
 }
 
 fn not_now(rng: &mut Rng) -> Message {
-    let reasons = [NotNowReason::Disk, NotNowReason::Busy, NotNowReason::Frozen, NotNowReason::SecondInstance, NotNowReason::Behind];
+    let reasons = [
+        NotNowReason::Disk,
+        NotNowReason::Busy,
+        NotNowReason::Frozen,
+        NotNowReason::SecondInstance,
+        NotNowReason::Behind,
+    ];
     let millis = if rng.chance(100) { u64::MAX } else { rng.below(20_000) };
     Message::NotNow { reason: *rng.pick(&reasons).expect("five"), retry_after: Duration::from_millis(millis) }
 }
@@ -345,7 +366,8 @@ impl World {
         let answers = match message {
             Message::Push { pushed, .. } => self.with_liar(who, |liar, rng| liar.take(peer, &pushed, rng)),
             Message::Probe => {
-                let boot = self.with_liar(who, |liar, rng| if rng.chance(800) { liar.boot } else { BootNonce([8; 16]) });
+                let boot =
+                    self.with_liar(who, |liar, rng| if rng.chance(800) { liar.boot } else { BootNonce([8; 16]) });
                 vec![Message::ProbeReply { boot }]
             }
             Message::Fetch { number, origin, from, to } => {
