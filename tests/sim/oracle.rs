@@ -30,7 +30,7 @@ pub struct Oracle {
     /// Places shown as new in this run of an instance.
     shown: BTreeSet<(usize, u64, Place)>,
     /// Own volumes that an instance was shown and does not know, with the groups given out since.
-    strangers: BTreeMap<(usize, Origin), u32>,
+    pub strangers: BTreeMap<(usize, Origin), u32>,
     /// Sizes held by an instance, as it last said so in this run.
     said: BTreeMap<(usize, u64, Origin), u64>,
     pub delivered: u64,
@@ -94,6 +94,9 @@ impl World {
         let instance = &self.instances[who];
         let note = Checkpoint::<Origin>::parse(&state.note).ok()?;
         let origin = note.head().origin;
+        if state.origin != Some(origin) || state.size != note.head().size {
+            return None;
+        }
         let own = origin.from == instance.name && origin.to == peer && !instance.ledger.own.contains_key(&origin);
         let keys = [self.keys[&instance.name].clone()];
         let only = instance.conns.values().filter(|(link, end)| self.peer_of(*link, *end) == peer).count() == 1;

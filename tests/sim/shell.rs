@@ -38,6 +38,7 @@ impl World {
         let settings = instance.settings.clone();
         let core = Core::new(name, fold, settings, boot, instance.journal, doubt, "simulated", now);
         instance.core = Some(core);
+        self.oracle.strangers.retain(|(at, _), _| *at != who);
         self.reread_ledger(who)?;
         self.note(|| format!("{name}#{who} starts, {doubt:?}"));
         self.drain(who)
