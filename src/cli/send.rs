@@ -316,7 +316,7 @@ pub async fn upload(client: &Client, out: &Out, files: &[PathBuf]) -> Result<Vec
         let size = std::fs::metadata(file).map(|found| found.len()).unwrap_or(0);
         let meter = Meter::new(out);
         let progress = |done: u64| {
-            let percent = if size == 0 { 100 } else { done.saturating_mul(100) / size };
+            let percent = done.saturating_mul(100).checked_div(size).unwrap_or(100);
             meter.show(&format!("enclosing {}: {percent} %", safe::one_line(&name)));
         };
         tokens.push(client.upload(file, &name, media_type(file), &progress).await?);

@@ -21,7 +21,7 @@ use super::turn::{Parts, Turn};
 use super::{logging, reload, start};
 use crate::api::{Folder, LogFilter, SOCKET_NAME, Socket, SocketError};
 use crate::exchange::Core;
-use crate::identity::{Anchors, FolderError, OwnTls, PostQuantum, SharedAnchors, TlsError, TlsSettings};
+use crate::identity::{Anchors, FolderError, OwnTls, SharedAnchors, TlsError, TlsSettings};
 use crate::journal::{LockError, OpenError, VaultError, WrappingKeyError};
 use crate::name::{BootNonce, JournalId, NodeName, Precedence};
 use crate::net::{BindError, Limits};
@@ -172,16 +172,8 @@ async fn run_until(folder: PathBuf, settings: Settings, signals: Signals) -> Res
     let ground = start::read(&folder, &settings, &orders)?;
     let (anchors, own, introduction) = trust(&ground)?;
     let refusals = Refusals::new(orders.clone(), clock);
-    let tls = TlsSettings {
-        anchors: anchors.clone(),
-        own,
-        log: refusals,
-        post_quantum: match settings.pq {
-            crate::settings::PostQuantum::Prefer => PostQuantum::Prefer,
-            crate::settings::PostQuantum::Require => PostQuantum::Require,
-        },
-        clock: Arc::new(clock),
-    };
+    let tls =
+        TlsSettings { anchors: anchors.clone(), own, log: refusals, post_quantum: settings.pq, clock: Arc::new(clock) };
     let limits = Limits { push_window: settings.exchange.window, ..Limits::default() };
     let (net, events) = crate::net::bind(&settings.listen, tls, limits)?;
     let listening = net.local_addresses();
@@ -261,7 +253,7 @@ fn open_index(folder: &Path, ground: &start::Ground) -> Result<Lookup, RunError>
     let path = folder.join(start::STORE);
     let reader = ground.journal.reader();
     let (store, report) = Store::open(&path, &reader)?;
-    if let Some(rebuild) = &report.rebuild {
+    if let Some(rebuild) = report.rebuild.as_ref().filter(|_| ground.journal.tail().next_record > 0) {
         tracing::warn!(reason = rebuild.reason, "the index is built anew from the journal");
     }
     let index = Index::start(store.clone(), reader.clone(), ground.journal.tail().next_record)

@@ -220,8 +220,8 @@ impl Turn {
             expected += count;
         }
         self.append(last, expected, Some(number))?;
+        self.links.group_written(&records);
         self.written = Some(Written { number, first, records });
-        self.links.group_written();
         Ok(())
     }
 

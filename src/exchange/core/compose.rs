@@ -115,6 +115,8 @@ impl Core {
         let leaf = Leaf::new(commitment(&salt, &body), body.len(), &header.encode())
             .expect("the header is of machine kind and the lists of the body are bounded");
         let place = Place { peer: name, volume, index: 0 };
+        self.live.insert(header.id, salt, body.clone());
+        self.live.set_leaf(&header.id, &leaf);
         self.put(now, Act::VolumeOpened { place, leaf, salt, body });
         self.settle_waits(name);
         let session = self.session(name);
@@ -211,6 +213,7 @@ impl Core {
         let leaf = Leaf::new(item.commitment, item.body_len as usize, &header.encode())
             .expect("checked when the item was queued");
         let place = Place { peer: name, volume, index };
+        self.live.set_leaf(&header.id, &leaf);
         self.put(now, Act::Appended { place, leaf, queued: item.queued });
     }
 
@@ -304,7 +307,8 @@ impl Core {
         } else {
             item.and_then(|item| self.live.payload(&item.header.id))
         };
-        EntryRef { index, leaf: None, record, payload }
+        let leaf = item.and_then(|item| self.live.leaf(&item.header.id));
+        EntryRef { index, leaf, record, payload }
     }
 
     /// Receipted items that the holder's chain lacks are read again, once.

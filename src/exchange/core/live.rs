@@ -1,19 +1,27 @@
-//! Bodies of items that are on their way, so that the common path does not read them back from the disk. Bounded.
+//! Bodies and leaves of items that are on their way, so that the common path does not read them back from the disk.
+//! Bounded.
 
 use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
 
 use crate::name::EntryId;
-use crate::wire::Payload;
+use crate::wire::{Leaf, Payload};
 
 /// Bytes of bodies kept; what does not fit is read from the journal.
 const LIVE_BYTES: usize = 32 << 20;
 
+#[derive(Debug)]
+struct Body {
+    salt: [u8; 32],
+    body: Bytes,
+    leaf: Option<Leaf>,
+}
+
 /// The bodies, oldest dropped first.
 #[derive(Debug, Default)]
 pub(super) struct Live {
-    bodies: BTreeMap<EntryId, ([u8; 32], Bytes)>,
+    bodies: BTreeMap<EntryId, Body>,
     order: VecDeque<EntryId>,
     bytes: usize,
 }
@@ -21,8 +29,8 @@ pub(super) struct Live {
 impl Live {
     pub fn insert(&mut self, id: EntryId, salt: [u8; 32], body: Bytes) {
         self.bytes += body.len() + OVERHEAD;
-        if let Some((_, old)) = self.bodies.insert(id, (salt, body)) {
-            self.bytes -= old.len() + OVERHEAD;
+        if let Some(old) = self.bodies.insert(id, Body { salt, body, leaf: None }) {
+            self.bytes -= old.body.len() + OVERHEAD;
         } else {
             self.order.push_back(id);
         }
@@ -32,13 +40,24 @@ impl Live {
         }
     }
 
+    /// The entry was appended.
+    pub fn set_leaf(&mut self, id: &EntryId, leaf: &Leaf) {
+        if let Some(body) = self.bodies.get_mut(id) {
+            body.leaf = Some(leaf.clone());
+        }
+    }
+
     pub fn payload(&self, id: &EntryId) -> Option<Payload> {
-        self.bodies.get(id).map(|(salt, body)| Payload::Present { salt: *salt, body: body.clone() })
+        self.bodies.get(id).map(|body| Payload::Present { salt: body.salt, body: body.body.clone() })
+    }
+
+    pub fn leaf(&self, id: &EntryId) -> Option<Leaf> {
+        self.bodies.get(id).and_then(|body| body.leaf.clone())
     }
 
     pub fn remove(&mut self, id: &EntryId) {
-        if let Some((_, body)) = self.bodies.remove(id) {
-            self.bytes -= body.len() + OVERHEAD;
+        if let Some(body) = self.bodies.remove(id) {
+            self.bytes -= body.body.len() + OVERHEAD;
         }
         // Names of bodies that are gone leave the order when they come to its front.
         while self.order.front().is_some_and(|id| !self.bodies.contains_key(id)) {

@@ -65,11 +65,15 @@ impl Core {
         let Some(own) = self.peer(name).map(|peer| &peer.own) else { return };
         let current = own.current == Some(held.volume);
         let below = own.unreceipted.iter().filter(|(index, _)| current && *index < held.size);
+        let below = below.filter_map(|(index, item)| item.as_ref().map(|item| (*index, item)));
+        let below_ids: Vec<EntryId> = below.clone().map(|(_, item)| item.header.id).collect();
         let entries: Vec<_> = below
-            .filter_map(|(index, item)| item.as_ref().map(|item| (*index, item)))
-            .filter(|(index, _)| !own.voided.contains(index))
+            .filter(|(index, item)| !own.voided.contains(index) && item.header.known_kind() != Some(Kind::Volume))
             .map(|(index, item)| (item.header.id, Place { index, ..place }))
             .collect();
+        for id in below_ids {
+            self.live.remove(&id);
+        }
         let awaited = entries.iter().any(|(id, _)| self.waits.contains_key(id));
         let act = Act::Receipt { place, lines };
         if awaited {
@@ -81,7 +85,6 @@ impl Core {
             return;
         }
         for (id, place) in &entries {
-            self.live.remove(id);
             for token in self.waits.remove(id).unwrap_or_default() {
                 let answer = Answer::Delivered { id: *id, place: *place, receipt_time: time };
                 self.release(Effect::Answer { token, answer });

@@ -148,7 +148,7 @@ pub struct Author {
     pub queue: BTreeMap<QueueKey, Item>,
     /// Where each waiting item stands.
     pub waiting: BTreeMap<EntryId, QueueKey>,
-    /// Entries of the current volume without a receipt: index and item (entry 0 has none).
+    /// Entries of the current volume without a receipt: index and item (none where the header cannot be read).
     pub unreceipted: VecDeque<(u64, Option<Item>)>,
     /// Ids in the log: volume number, index, Queued record.
     pub recent: Recent<(Volume, u64, u64)>,
@@ -239,7 +239,14 @@ impl Author {
         opened.range.push(hash_of(leaf));
         self.volumes.insert(volume, opened);
         self.settle_on(volume, None);
-        self.unreceipted.push_back((0, None));
+        let item = leaf.header().ok().map(|header| Item {
+            queued: number,
+            commitment: leaf.commitment(),
+            body_len: u32::try_from(leaf.body_len()).unwrap_or(u32::MAX),
+            enclosures: 0,
+            header,
+        });
+        self.unreceipted.push_back((0, item));
         self.voided.clear();
         self.fetching.clear();
         self.doubt = None;
@@ -265,7 +272,7 @@ impl Author {
         for (index, item) in entries {
             let (Some(item), Some(old)) = (item, old) else { continue };
             let forgotten = mutant::active(Mutant::ForgetRequeue);
-            if !alive(&item.header.id, old, index) && !is_void(&item) && !forgotten {
+            if !alive(&item.header.id, old, index) && !is_of_the_volume(&item) && !forgotten {
                 self.left.push((item.header.id, old, index, item.queued));
                 self.enqueue(item);
             }
@@ -418,13 +425,18 @@ impl Author {
     }
 }
 
-/// What an entry weighs in the window: its leaf and its body. VOIDs are exempt.
+/// What an entry weighs in the window: its leaf and its body. VOLUME and VOID are exempt.
 pub(in crate::exchange) fn window_bytes(item: &Item) -> u64 {
-    if is_void(item) { 0 } else { u64::from(item.body_len) + ENTRY_WEIGHT }
+    if is_of_the_volume(item) { 0 } else { u64::from(item.body_len) + ENTRY_WEIGHT }
 }
 
 /// What a leaf weighs in the window, whatever its header: one number for both sides of a sum.
 const ENTRY_WEIGHT: u64 = 160;
+
+/// Whether the entry belongs to its volume alone and never queues again: VOLUME and VOID.
+fn is_of_the_volume(item: &Item) -> bool {
+    is_void(item) || item.header.known_kind() == Some(Kind::Volume)
+}
 
 fn is_void(item: &Item) -> bool {
     item.header.known_kind() == Some(Kind::Void)

@@ -1,5 +1,6 @@
 //! A person acknowledges a message. It does not mean agreement, and no machine may do it.
 
+use super::super::history;
 use super::Inner;
 use crate::api::{Acknowledge, Caller, Failure, MessageState, Reply, Sent, code};
 use crate::exchange::{Answer, Command, NewItem, Wait};
@@ -103,7 +104,7 @@ impl Inner {
 
 /// The id of the item that a record queued.
 fn history_id(inner: &Inner, record: u64) -> Option<crate::name::EntryId> {
-    match super::history::record(&inner.node, record).ok()?.act {
+    match history::record(&inner.node, record).ok()?.act {
         crate::exchange::Act::Queued { header, .. } => Some(header.id),
         _ => None,
     }

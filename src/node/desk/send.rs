@@ -5,15 +5,9 @@ use std::collections::BTreeSet;
 use super::Inner;
 use crate::api::{Caller, Failure, MessageState, Reply, Send, SendTo, Sent, WaitFor, code};
 use crate::exchange::{Answer, Command, Drop, NewItem, Wait};
-use crate::name::{CaseId, Desk, EntryId, Millis, Precedence};
+use crate::name::{CaseId, Desk, EntryId, Millis};
 use crate::store::Message;
-use crate::wire::{Body, Enclosure, MAX_ENCLOSURES, Text};
-
-/// Recipients of one command: more States than there are.
-pub const MAX_RECIPIENTS: usize = 256;
-
-/// Words of the text of an IMMEDIATE or FLASH message: detail goes into an enclosure.
-pub const MAX_URGENT_WORDS: usize = 200;
+use crate::wire::{Body, Enclosure, Text};
 
 const DOING: &str = "sending a message";
 
@@ -139,20 +133,23 @@ impl Inner {
     async fn outcome(&self, to: SendTo, answer: Answer, wait: WaitFor) -> Result<Sent, Failure> {
         let (state, receipt_time) = match answer {
             Answer::Denied(denied) => return Err(super::refused(DOING, &denied)),
-            Answer::Done | Answer::Queued { .. } => (MessageState::Queued, None),
             Answer::Ended { why: Drop::Cancelled, .. } => (MessageState::Cancelled, None),
             Answer::Ended { why: Drop::Expired, .. } => (MessageState::Expired, None),
-            Answer::Delivered { receipt_time, .. } => {
+            Answer::Delivered { receipt_time, .. } if wait == WaitFor::Receipt => {
                 (MessageState::Delivered, Some(Millis(receipt_time.saturating_mul(1000))))
             }
+            // A repeated command may find its message further than it asks.
+            Answer::Done | Answer::Queued { .. } if wait == WaitFor::Queued => match self.find(DOING, to.id).await? {
+                Some(message) => (super::show::state(&message), receipt_time(&message)),
+                None => (MessageState::Queued, None),
+            },
+            Answer::Done | Answer::Queued { .. } | Answer::Delivered { .. } => self.wait_for(to.id, wait).await?,
         };
-        let waits_on = state == MessageState::Delivered && matches!(wait, WaitFor::Held | WaitFor::Ack);
-        let state = if waits_on { self.wait_for(to.id, wait).await? } else { state };
         Ok(Sent { peer: to.peer, id: to.id, state, receipt_time })
     }
 
-    /// Waits until the index tells that the peer holds all files, or that a person there has acknowledged.
-    async fn wait_for(&self, id: EntryId, wait: WaitFor) -> Result<MessageState, Failure> {
+    /// Waits until the index tells that the message has come as far as is wanted.
+    async fn wait_for(&self, id: EntryId, wait: WaitFor) -> Result<(MessageState, Option<Millis>), Failure> {
         let mut news = self.node.journal_news();
         loop {
             let durable = *news.borrow_and_update();
@@ -161,7 +158,7 @@ impl Inner {
             if let Some(message) = message
                 && let Some(state) = reached(&message, wait)
             {
-                return Ok(state);
+                return Ok((state, receipt_time(&message)));
             }
             news.changed().await.map_err(|_| super::stopping(super::Stopped))?;
         }
@@ -185,13 +182,22 @@ impl Inner {
 /// Whether a message has come as far as is waited for, or has ended otherwise.
 fn reached(message: &Message, wait: WaitFor) -> Option<MessageState> {
     let state = super::show::state(message);
-    let ended = message.refused.is_some() || message.withdrawn || message.declined || message.answered;
+    let left = message.expired || message.cancelled;
+    let ended = left || message.refused.is_some() || message.withdrawn || message.declined || message.answered;
     let acknowledged = message.acknowledged.is_some();
     match wait {
         WaitFor::Ack => (acknowledged || ended).then_some(state),
-        WaitFor::Held => (message.held || message.enclosures == 0 || acknowledged || ended).then_some(state),
-        WaitFor::Queued | WaitFor::Receipt => Some(state),
+        WaitFor::Held => {
+            let held = message.held || (message.enclosures == 0 && message.receipt.is_some());
+            (held || acknowledged || ended).then_some(state)
+        }
+        WaitFor::Receipt => (message.receipt.is_some() || acknowledged || ended).then_some(state),
+        WaitFor::Queued => Some(state),
     }
+}
+
+fn receipt_time(message: &Message) -> Option<Millis> {
+    message.receipt?.time_seconds.map(|seconds| Millis(seconds.saturating_mul(1000)))
 }
 
 fn first(send: &Send) -> String {
@@ -205,36 +211,12 @@ fn fresh_case() -> Result<CaseId, Failure> {
     Ok(CaseId(case))
 }
 
-/// What can be judged from the command alone.
+/// What the command must keep to, as the commands check it too before they upload; and no id twice.
 fn check(send: &Send) -> Result<(), Failure> {
-    let bad = |why: String, todo: &str| Err(Failure::new(code::BAD_REQUEST, DOING, why, todo));
-    if send.to.is_empty() || send.to.len() > MAX_RECIPIENTS {
-        return bad(format!("a message has 1 to {MAX_RECIPIENTS} recipients"), "");
-    }
-    let (peers, ids): (BTreeSet<_>, BTreeSet<_>) = send.to.iter().map(|to| (to.peer, to.id)).unzip();
-    if peers.len() != send.to.len() || ids.len() != send.to.len() {
-        return bad("a recipient or an id stands twice in the command".into(), "");
-    }
-    if send.kind.is_machine() {
-        return bad(format!("{} is made by machines only", send.kind), "");
-    }
-    if send.kind == crate::name::Kind::Acknowledgement {
-        return bad("an acknowledgement is a command of its own".into(), "use `verbale ack`");
-    }
-    if [&send.subject, &send.justification].iter().any(|line| line.contains(['\n', '\r'])) {
-        return bad("subject and justification have one line each".into(), "");
-    }
-    if send.enclosures.len() > MAX_ENCLOSURES {
-        return bad(format!("a message has at most {MAX_ENCLOSURES} enclosures"), "");
-    }
-    if send.precedence >= Precedence::Immediate {
-        if send.justification.trim().is_empty() {
-            return bad(format!("{} needs a justification of one line", send.precedence), "give it with --why");
-        }
-        if send.text.split_whitespace().count() > MAX_URGENT_WORDS {
-            let why = format!("the text of {} has at most {MAX_URGENT_WORDS} words", send.precedence);
-            return bad(why, "put the detail into an enclosure");
-        }
+    send.check()?;
+    let ids: BTreeSet<_> = send.to.iter().map(|to| to.id).collect();
+    if ids.len() != send.to.len() {
+        return Err(Failure::new(code::BAD_REQUEST, DOING, "an id stands twice in the command", ""));
     }
     Ok(())
 }
@@ -247,58 +229,5 @@ fn body_of(send: &Send) -> Body {
         reply_expected: send.reply_expected,
         justification: send.justification.clone(),
         ..Body::default()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::name::{Kind, Pap, Tlp};
-    use crate::wire::ReplyExpected;
-
-    fn command(precedence: Precedence, words: usize) -> Send {
-        Send {
-            to: vec![SendTo { peer: "XB".parse().unwrap(), id: EntryId([1; 16]) }],
-            kind: Kind::Warning,
-            language: "en".into(),
-            subject: "subject".into(),
-            text: "word ".repeat(words),
-            precedence,
-            justification: "service down".into(),
-            tlp: Tlp::AmberStrict,
-            pap: Pap::None,
-            marking: String::new(),
-            exercise: false,
-            from_desk: None,
-            to_desk: None,
-            expires: None,
-            case: None,
-            new_case: false,
-            in_reply_to: None,
-            reply_expected: ReplyExpected::No,
-            own_reference: String::new(),
-            enclosures: Vec::new(),
-            wait: WaitFor::Queued,
-            confirmed_by_flag: false,
-        }
-    }
-
-    #[test]
-    fn an_urgent_text_at_the_limit_passes_and_one_word_over_does_not() {
-        assert!(check(&command(Precedence::Flash, MAX_URGENT_WORDS)).is_ok());
-        assert!(check(&command(Precedence::Flash, MAX_URGENT_WORDS + 1)).is_err());
-        assert!(check(&command(Precedence::Routine, MAX_URGENT_WORDS + 1)).is_ok());
-        assert!(check(&Send { justification: " ".into(), ..command(Precedence::Immediate, 1) }).is_err());
-    }
-
-    #[test]
-    fn machine_kinds_acknowledgements_and_repeated_recipients_are_refused() {
-        let good = command(Precedence::Routine, 1);
-        assert!(check(&Send { kind: Kind::Ping, ..good.clone() }).is_err());
-        assert!(check(&Send { kind: Kind::Acknowledgement, ..good.clone() }).is_err());
-        assert!(check(&Send { subject: "two\nlines".into(), ..good.clone() }).is_err());
-        assert!(check(&Send { to: vec![], ..good.clone() }).is_err());
-        let to = [good.to.clone(), good.to.clone()].concat();
-        assert!(check(&Send { to, ..good }).is_err());
     }
 }
