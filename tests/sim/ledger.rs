@@ -102,6 +102,8 @@ pub struct Known<'a> {
     pub judge: &'a dyn Verifier,
     /// Windows announced to this instance per peer, where one is known.
     pub windows: &'a BTreeMap<NodeName, u64>,
+    /// Peers that contradict themselves: liars, and nodes that ran twice.
+    pub unsteady: &'a BTreeSet<NodeName>,
 }
 
 /// What one instance durably knows.
@@ -200,7 +202,7 @@ impl Ledger {
                 };
             }
             Act::Queued { peer, header, .. } => {
-                self.queued(*peer, number, header)?;
+                self.queued(*peer, number, header, known)?;
             }
             Act::Dropped { id, why, .. } => self.dropped(id, *why)?,
             Act::VolumeOpened { place, leaf, body, .. } => self.volume_opened(place, leaf, body)?,
@@ -243,11 +245,11 @@ impl Ledger {
     }
 
     /// An id is queued once; again only where its entry stands in a dead volume.
-    fn queued(&mut self, peer: NodeName, record: u64, header: &Header) -> Verdict {
+    fn queued(&mut self, peer: NodeName, record: u64, header: &Header, known: &Known<'_>) -> Verdict {
         let mut item = Item { peer, record, header: header.clone(), dropped: None, places: vec![], stood: false };
         if let Some(old) = self.items.get(&header.id) {
             let dead = !old.places.is_empty() && !old.places.iter().any(|place| self.is_live(place));
-            check(dead && old.dropped.is_none(), || {
+            check(dead && old.dropped.is_none() || known.unsteady.contains(&peer), || {
                 format!("{} was queued twice: {:?}, stood at {:?}", header.id, old.dropped, old.places)
             })?;
             item.places.clone_from(&old.places);
@@ -290,7 +292,7 @@ impl Ledger {
         check(item.record == queued, || format!("{place:?} refers to record {queued}"))?;
         check(item.dropped.is_none(), || format!("{} appended after it was dropped", header.id))?;
         let lives = item.places.iter().find(|earlier| self.is_live(earlier)).copied();
-        check(lives.is_none(), || format!("{} appended twice: {lives:?} and {place:?}", header.id))?;
+        check(lives.is_none() || known.unsteady.contains(&place.peer), || format!("{} appended twice: {lives:?} and {place:?}", header.id))?;
         check(item.header.expires.is_none_or(|at| at > time), || format!("{} appended after it expired", header.id))?;
         self.check_order(item, time)?;
         self.check_window(place, leaf, &header, known)?;

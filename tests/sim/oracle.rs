@@ -27,6 +27,8 @@ pub struct Oracle {
     pub forgetful: BTreeSet<NodeName>,
     /// Nodes that ran twice.
     pub cloned: BTreeSet<NodeName>,
+    /// Nodes that contradict themselves: liars, and those that ran twice.
+    pub unsteady: BTreeSet<NodeName>,
     /// Places shown as new in this run of an instance.
     shown: BTreeSet<(usize, u64, Place)>,
     /// Own volumes that an instance was shown and does not know, with the groups given out since.
@@ -298,6 +300,7 @@ impl World {
     /// A node runs twice from now on: its logs can no longer be judged by what their author signs.
     pub fn exempt(&mut self, name: NodeName) {
         self.oracle.cloned.insert(name);
+        self.oracle.unsteady.insert(name);
         let of_name = self.instances.iter().filter(|instance| instance.name == name);
         let logs: Vec<Origin> = of_name.flat_map(|instance| instance.ledger.own.keys().copied()).collect();
         self.oracle.exempt.extend(logs);
