@@ -47,12 +47,15 @@ pub struct Liar {
     keys: Keys,
     boot: BootNonce,
     mine: BTreeMap<NodeName, Kept>,
+    /// Own volumes that were left for newer ones.
+    left: BTreeMap<NodeName, Kept>,
     theirs: BTreeMap<NodeName, Kept>,
 }
 
 impl Liar {
     pub fn new(me: NodeName, keys: Keys) -> Self {
-        Self { me, keys, boot: BootNonce([7; 16]), mine: BTreeMap::new(), theirs: BTreeMap::new() }
+        let (mine, left, theirs) = Default::default();
+        Self { me, keys, boot: BootNonce([7; 16]), mine, left, theirs }
     }
 
     fn log_lines(&self, head: &Head) -> Vec<Line> {
@@ -97,7 +100,8 @@ impl Liar {
             fetched_from: Vec::new(),
         };
         let first = entry(rng, 0, Kind::Volume, body.encode());
-        let older_notes = vec![old.note];
+        let older_notes = vec![old.note.clone()];
+        self.left.insert(peer, old);
         self.mine.insert(peer, Kept { origin: Some(origin), entries: vec![first], note: Bytes::new(), older_notes });
     }
 
@@ -178,6 +182,10 @@ impl Liar {
         if !self.mine.contains_key(&peer) || rng.chance(30) {
             self.open(peer, rng);
         }
+        if let Some(other) = self.left.get_mut(&peer).filter(|old| !old.note.is_empty() && rng.chance(100)) {
+            // For once it goes on with the volume before.
+            std::mem::swap(self.mine.get_mut(&peer).expect("just opened"), other);
+        }
         let kept = self.mine.get_mut(&peer).expect("just opened");
         let from = if kept.note.is_empty() { 0 } else { kept.size() };
         for _ in 0..rng.below(4) {
@@ -208,7 +216,12 @@ impl Liar {
 
     fn bend_push(&self, pushed: &mut Pushed, origin: Origin, size: u64, root: Hash, rng: &mut Rng) {
         let at = rng.below(pushed.entries.len().max(1) as u64) as usize;
-        match rng.below(12) {
+        match rng.below(14) {
+            12 | 13 => {
+                // Another head of the very size that it has signed before.
+                let before = size - pushed.entries.len() as u64;
+                *pushed = Pushed { entries: Vec::new(), note: self.note(origin, before, Hash([7; 32])) };
+            }
             0 => pushed.note = self.note(origin, size, Hash([1; 32])),
             1 => {
                 let shorter = rng.below(size);
