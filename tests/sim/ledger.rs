@@ -292,7 +292,9 @@ impl Ledger {
         check(item.record == queued, || format!("{place:?} refers to record {queued}"))?;
         check(item.dropped.is_none(), || format!("{} appended after it was dropped", header.id))?;
         let lives = item.places.iter().find(|earlier| self.is_live(earlier)).copied();
-        check(lives.is_none() || known.unsteady.contains(&place.peer), || format!("{} appended twice: {lives:?} and {place:?}", header.id))?;
+        check(lives.is_none() || known.unsteady.contains(&place.peer), || {
+            format!("{} appended twice: {lives:?} and {place:?}", header.id)
+        })?;
         check(item.header.expires.is_none_or(|at| at > time), || format!("{} appended after it expired", header.id))?;
         self.check_order(item, time)?;
         self.check_window(place, leaf, &header, known)?;
@@ -325,14 +327,14 @@ impl Ledger {
     /// I9, as far as the announced windows go.
     fn check_window(&self, place: &Place, leaf: &Leaf, header: &Header, known: &Known<'_>) -> Verdict {
         let exempt = |kind: Option<Kind>| matches!(kind, Some(Kind::Void | Kind::Volume));
-        let Some(window) = known.windows.get(&place.peer).filter(|_| !exempt(header.known_kind())) else { return Ok(()) };
+        let Some(window) = known.windows.get(&place.peer).filter(|_| !exempt(header.known_kind())) else {
+            return Ok(());
+        };
         let bytes = |leaf: &Leaf| (leaf.bytes().len().min(160) + leaf.body_len()) as u64;
         let copy = &self.own[&self.origin(place, true)];
         let open = copy.leaves.iter().skip(copy.receipted() as usize);
-        let open: Vec<u64> = open
-            .filter(|leaf| !exempt(leaf.header().ok().and_then(|header| header.known_kind())))
-            .map(bytes)
-            .collect();
+        let open: Vec<u64> =
+            open.filter(|leaf| !exempt(leaf.header().ok().and_then(|header| header.known_kind()))).map(bytes).collect();
         let sum = open.iter().sum::<u64>() + bytes(leaf);
         check(open.is_empty() || sum <= *window, || format!("I9: {sum} bytes unreceipted, window {window}: {place:?}"))
     }
@@ -340,8 +342,11 @@ impl Ledger {
     fn signed(&mut self, place: &Place, root: &Hash, lines: &[String]) -> Verdict {
         let origin = self.origin(place, true);
         check(!self.fenced, || format!("signed while fenced: {place:?}"))?;
-        check(!self.doubts.contains(&place.peer), || format!("signed {place:?} in doubt about its own memory"))?;
-        check(self.frozen.get(&(place.peer, true)) != Some(&place.volume), || format!("signed while frozen: {place:?}"))?;
+        let known = self.own.get(&origin).is_some_and(|copy| copy.heads.contains_key(&place.index));
+        check(known || !self.doubts.contains(&place.peer), || format!("signed {place:?} in doubt about its memory"))?;
+        check(self.frozen.get(&(place.peer, true)) != Some(&place.volume), || {
+            format!("signed while frozen: {place:?}")
+        })?;
         self.lines.extend(lines.iter().cloned());
         let is_newest = self.newest(place.peer, true) == Some(origin);
         let copy = self.own.get_mut(&origin).ok_or_else(|| format!("signed an unknown volume: {place:?}"))?;
@@ -402,7 +407,9 @@ impl Ledger {
             format!("stored a head that its author did not sign: {place:?}")
         })?;
         if !lines.is_empty() {
-            check(self.lines_hold(origin, place.index, *root, lines, known), || format!("own receipt does not hold: {place:?}"))?;
+            check(self.lines_hold(origin, place.index, *root, lines, known), || {
+                format!("own receipt does not hold: {place:?}")
+            })?;
             let frozen = self.frozen.get(&(place.peer, false));
             check(frozen != Some(&place.volume), || format!("cosigned while frozen: {place:?}"))?;
             let newer = self.held.iter().find(|(other, copy)| {
@@ -432,9 +439,9 @@ impl Ledger {
                 let kind = copy.leaves[*index as usize].header().ok().and_then(|header| header.known_kind());
                 let excused = kind == Some(Kind::Seal)
                     || copy.receipted() > *index
-                    || withdrawn.iter().any(|span| {
-                        span.volume == at.volume.number && (span.from..span.to).contains(index)
-                    });
+                    || withdrawn
+                        .iter()
+                        .any(|span| span.volume == at.volume.number && (span.from..span.to).contains(index));
                 check(excused, || format!("I2: {place:?} covers {at} index {index}, whose body is not here"))?;
             }
             let Some(before) = copy.body.as_ref().and_then(|body| body.before) else { return Ok(()) };
@@ -469,7 +476,11 @@ impl Ledger {
         }
         let fetching = self.fetching.get_mut(&origin).expect("just made");
         let next = fetching.first + fetching.leaves.len() as u64;
-        check(place.index == next, || format!("fetched {place:?}, {next} follows"))?;
+        if place.index != next {
+            // A fetch that was cut off begins again where the own copy ends.
+            check(place.index == size, || format!("fetched {place:?}, {next} follows"))?;
+            *fetching = Fetching { first: size, leaves: Vec::new(), body: None };
+        }
         if place.index == 0 {
             fetching.body = open(payload).and_then(|(_, body)| VolumeBody::decode(body).ok());
         }

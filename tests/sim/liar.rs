@@ -6,11 +6,13 @@ use std::time::Duration;
 use bytes::Bytes;
 use verbale::exchange::Pushed;
 use verbale::merkle::{CompactRange, leaf_hash};
-use verbale::name::{BootNonce, EntryId, Hash, JournalId, Kind, Millis, NodeName, Origin, Pap, Precedence, Tlp, Volume};
+use verbale::name::{
+    BootNonce, EntryId, Hash, JournalId, Kind, Millis, NodeName, Origin, Pap, Precedence, Tlp, Volume,
+};
 use verbale::note::{Checkpoint, Head, KeyAlgorithm, Line, sign_log_line, sign_receipt_line};
 use verbale::wire::{
-    Absent, EntryFrame, FaultCode, HeadRef, Header, Hello, Leaf, LogState, NotNowReason, Payload, SigningKey, VolumeBody,
-    VolumeReason, commitment,
+    Absent, EntryFrame, FaultCode, HeadRef, Header, Hello, Leaf, LogState, NotNowReason, Payload, SigningKey,
+    VolumeBody, VolumeReason, commitment,
 };
 
 use super::keys::Keys;
@@ -48,12 +50,14 @@ pub struct Liar {
     /// Own volumes that were left for newer ones.
     left: BTreeMap<NodeName, Kept>,
     theirs: BTreeMap<NodeName, Kept>,
+    /// How far a peer holds the own log, as it last said.
+    held: BTreeMap<Origin, u64>,
 }
 
 impl Liar {
     pub fn new(me: NodeName, keys: Keys) -> Self {
-        let (mine, left, theirs) = Default::default();
-        Self { me, keys, boot: BootNonce([7; 16]), mine, left, theirs }
+        let (mine, left, theirs, held) = Default::default();
+        Self { me, keys, boot: BootNonce([7; 16]), mine, left, theirs, held }
     }
 
     fn log_lines(&self, head: &Head) -> Vec<Line> {
@@ -87,7 +91,8 @@ impl Liar {
             public_key: Bytes::copy_from_slice(self.keys.public.get(algorithm)),
             certificate: Bytes::new(),
         };
-        let reasons = [VolumeReason::First, VolumeReason::Restored, VolumeReason::Contradiction, VolumeReason::Carriage];
+        let reasons =
+            [VolumeReason::First, VolumeReason::Restored, VolumeReason::Contradiction, VolumeReason::Carriage];
         let body = VolumeBody {
             keys: vec![key(KeyAlgorithm::Ed25519, 1), key(KeyAlgorithm::MlDsa44, 6)],
             before,
@@ -104,7 +109,11 @@ impl Liar {
 
     fn say_hello(&self, peer: NodeName, rng: &mut Rng) -> Hello {
         let state = |kept: Option<&Kept>| {
-            kept.map(|kept| LogState { origin: kept.origin.filter(|_| !kept.note.is_empty()), size: kept.size(), note: kept.note.clone() })
+            kept.map(|kept| LogState {
+                origin: kept.origin.filter(|_| !kept.note.is_empty()),
+                size: kept.size(),
+                note: kept.note.clone(),
+            })
         };
         let mut mine = state(self.mine.get(&peer)).unwrap_or_default();
         let mut yours = state(self.theirs.get(&peer)).unwrap_or_default();
@@ -172,15 +181,16 @@ impl Liar {
 
     /// The next entries of the own log with a head, true or bent.
     fn push(&mut self, peer: NodeName, rng: &mut Rng) -> Pushed {
-        if !self.mine.contains_key(&peer) || rng.chance(30) {
+        if !self.mine.contains_key(&peer) || rng.chance(60) {
             self.open(peer, rng);
         }
-        if let Some(other) = self.left.get_mut(&peer).filter(|old| !old.note.is_empty() && rng.chance(100)) {
+        if let Some(other) = self.left.get_mut(&peer).filter(|old| !old.note.is_empty() && rng.chance(150)) {
             // For once it goes on with the volume before.
             std::mem::swap(self.mine.get_mut(&peer).expect("just opened"), other);
         }
         let kept = self.mine.get_mut(&peer).expect("just opened");
-        let from = if kept.note.is_empty() { 0 } else { kept.size() };
+        let held = kept.origin.and_then(|origin| self.held.get(&origin)).copied();
+        let from = held.unwrap_or(0).min(kept.size());
         for _ in 0..rng.below(4) {
             let index = kept.size();
             let body = vec![5; rng.below(200) as usize];
@@ -227,7 +237,8 @@ impl Liar {
                 pushed.entries.remove(at);
             }
             5 if !pushed.entries.is_empty() => {
-                pushed.entries[at].payload = Payload::Present { salt: [9; 32], body: vec![6; pushed.entries[at].leaf.body_len()].into() };
+                pushed.entries[at].payload =
+                    Payload::Present { salt: [9; 32], body: vec![6; pushed.entries[at].leaf.body_len()].into() };
             }
             6 if !pushed.entries.is_empty() => {
                 let reasons = [Absent::Sealed, Absent::Voided, Absent::Erased, Absent::Unavailable];
@@ -292,7 +303,14 @@ impl Liar {
             }
             7 => vec![Message::Shows(LogState { origin: None, size: 0, note: Bytes::new() })],
             8 => {
-                let codes = [FaultCode::Gap, FaultCode::BadRoot, FaultCode::CommitmentMismatch, FaultCode::Contradiction, FaultCode::Poison, FaultCode::Size];
+                let codes = [
+                    FaultCode::Gap,
+                    FaultCode::BadRoot,
+                    FaultCode::CommitmentMismatch,
+                    FaultCode::Contradiction,
+                    FaultCode::Poison,
+                    FaultCode::Size,
+                ];
                 let code = *rng.pick(&codes).expect("six");
                 let proof = if rng.chance(500) { pushed.note.clone() } else { Bytes::new() };
                 vec![Message::Fault { code, origin: Some(head.origin), index: rng.below(head.size + 2), proof }]
@@ -304,7 +322,13 @@ impl Liar {
 }
 
 fn not_now(rng: &mut Rng) -> Message {
-    let reasons = [NotNowReason::Disk, NotNowReason::Busy, NotNowReason::Frozen, NotNowReason::SecondInstance, NotNowReason::Behind];
+    let reasons = [
+        NotNowReason::Disk,
+        NotNowReason::Busy,
+        NotNowReason::Frozen,
+        NotNowReason::SecondInstance,
+        NotNowReason::Behind,
+    ];
     let millis = if rng.chance(100) { u64::MAX } else { rng.below(20_000) };
     Message::NotNow { reason: *rng.pick(&reasons).expect("five"), retry_after: Duration::from_millis(millis) }
 }
@@ -355,10 +379,20 @@ impl World {
     pub fn liar_receives(&mut self, link: usize, end: End, message: Message) -> Verdict {
         let (who, peer) = (self.links[link].halves[end].instance, self.peer_of(link, end));
         self.note(|| format!("liar #{who} hears from {peer}"));
+        let said = match &message {
+            Message::Hello(hello) => Some((hello.yours.origin, hello.yours.size)),
+            Message::Shows(state) => Some((state.origin, state.size)),
+            Message::Cosigned { origin, size, .. } => Some((Some(*origin), *size)),
+            _ => None,
+        };
+        if let Some((Some(origin), size)) = said {
+            self.with_liar(who, |liar, _| liar.held.insert(origin, size));
+        }
         let answers = match message {
             Message::Push { pushed, .. } => self.with_liar(who, |liar, rng| liar.take(peer, &pushed, rng)),
             Message::Probe => {
-                let boot = self.with_liar(who, |liar, rng| if rng.chance(800) { liar.boot } else { BootNonce([8; 16]) });
+                let boot =
+                    self.with_liar(who, |liar, rng| if rng.chance(800) { liar.boot } else { BootNonce([8; 16]) });
                 vec![Message::ProbeReply { boot }]
             }
             Message::Fetch { number, origin, from, to } => {

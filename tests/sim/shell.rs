@@ -173,7 +173,8 @@ impl World {
                     self.links[link].halves[end].fetches.insert(number, (origin, from));
                     self.send(link, end, Message::Fetch { number, origin, from, to });
                 } else {
-                    let input = Input::Fetched { conn, origin, from, result: Err(verbale::exchange::FetchFault::Ended) };
+                    let input =
+                        Input::Fetched { conn, origin, from, result: Err(verbale::exchange::FetchFault::Ended) };
                     self.later(who, input);
                 }
                 Ok(())
