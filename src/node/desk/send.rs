@@ -188,8 +188,10 @@ fn reached(message: &Message, wait: WaitFor) -> Option<MessageState> {
     match wait {
         WaitFor::Ack => (acknowledged || ended).then_some(state),
         WaitFor::Held => {
-            let held = message.held || (message.enclosures == 0 && message.receipt.is_some());
-            (held || acknowledged || ended).then_some(state)
+            // Without files the receipt is all that there is to hold.
+            let nothing = message.enclosures == 0 && message.receipt.is_some();
+            let state = if nothing && state == MessageState::Delivered { MessageState::Held } else { state };
+            (message.held || nothing || acknowledged || ended).then_some(state)
         }
         WaitFor::Receipt => (message.receipt.is_some() || acknowledged || ended).then_some(state),
         WaitFor::Queued => Some(state),
