@@ -222,6 +222,8 @@ impl Core {
             return;
         }
         if index == 0 {
+            // Each new volume is a new promise: never many of them in a row.
+            self.setback(now, name);
             return self.leave_volume(name);
         }
         let target = Target { volume: origin.volume.number, index };
