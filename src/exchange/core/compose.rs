@@ -228,7 +228,7 @@ impl Core {
         if !new_entries && !full_due {
             return;
         }
-        let full = full_due || !session.full_signed;
+        let full = full_due || !session.full_signed || session.pushed == 0;
         if lines.is_none() || full && !full_now {
             self.sign_head(now, env, name, volume, full);
         }

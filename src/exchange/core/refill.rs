@@ -106,10 +106,11 @@ impl Core {
         }
         let full_signed = self.session(name).full_signed;
         let lines = known.as_ref().map(|head| head.lines.clone()).unwrap_or_default();
-        let due = !is_full(&lines) && !full_signed;
+        // The first head of a session, and of a volume, carries the lines of both algorithms.
+        let due = !is_full(&lines) && (!full_signed || from == 0);
         let receipt = known.map(|head| head.receipt).unwrap_or_default();
         let lines = if lines.is_empty() || due {
-            let lines = self.lines_for(env, name, origin.volume, size, root, lines, !full_signed);
+            let lines = self.lines_for(env, name, origin.volume, size, root, lines, due);
             let place = Place { peer: name, volume: origin.volume, index: size };
             self.put(now, Act::Signed { place, root, lines: lines.clone() });
             lines
