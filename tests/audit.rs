@@ -267,7 +267,7 @@ fn a_body_that_cannot_be_opened_is_red_and_an_erased_one_is_counted() {
     assert_red(&audit(&pair, 1), FaultKind::Body, at);
 
     let pair = talked();
-    let keys = Keys { erased: vec![3, 5], ..Keys::default() };
+    let keys = Keys { erased: vec![(1 << 20) + 3, (1 << 20) + 5], ..Keys::default() };
     let report = audit_with(&pair.encoded(0), Some(&keys));
     assert!(report.is_good(), "{:#?}", report.faults);
     assert_eq!(report.bodies_erased, 2);

@@ -5,6 +5,7 @@ use super::order::Node;
 use crate::api::VerifyView;
 use crate::audit::{FileFound, FileName, Opener, Unsealed, VerifyOptions, verify_groups};
 use crate::journal::{EnclosureError, SlotError};
+use crate::note::PublicKeys;
 
 impl Opener for Node {
     fn open(&self, slot: u64, sealed: &[u8]) -> Unsealed {
@@ -38,7 +39,7 @@ impl Opener for Node {
 /// # Errors
 /// The folder of the journal cannot be listed.
 pub(super) fn verify(node: &Node) -> std::io::Result<VerifyView> {
-    let options = VerifyOptions { opener: Some(node), ..VerifyOptions::default() };
+    let options = VerifyOptions { opener: Some(node), own_keys: own_keys(node), ..VerifyOptions::default() };
     let report = verify_groups(node.journal.scan(0)?, options);
     let mut view = VerifyView {
         good: report.is_good(),
@@ -59,4 +60,11 @@ pub(super) fn verify(node: &Node) -> std::io::Result<VerifyView> {
     node.index.verify_into(&mut view);
     view.good = view.faults.is_empty();
     Ok(view)
+}
+
+/// The signing keys that the own introduction holds.
+fn own_keys(node: &Node) -> Vec<PublicKeys> {
+    let keys = node.introduction.node(node.me).into_iter().flat_map(|own| &own.signing);
+    keys.filter_map(|keys| PublicKeys::from_parts(&keys.public.ed25519, keys.public.ml_dsa_44.as_slice()).ok())
+        .collect()
 }

@@ -11,6 +11,9 @@ use super::batch::Batch;
 use super::cursor::Cursor;
 use super::{CACHE_BYTES, Inner, Shared, Store, StoreError, panicked};
 
+/// How often sled reclaims space and syncs its file. Each step is flushed anyway, and a sync here delays the journal's.
+const RECLAIM_EVERY_MS: u64 = 2_000;
+
 /// Why a store is built anew, and where the old one lies.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rebuild {
@@ -111,13 +114,17 @@ fn judge(cursor: &Cursor, journal: &Reader) -> Result<(), String> {
 
 fn begin(folder: &Path) -> Result<Inner, StoreError> {
     crate::journal::create_folder(folder).map_err(|error| StoreError::Io { folder: folder.to_owned(), error })?;
-    Ok(Inner { db: Some(open_sled(folder)?), batch: Batch::default() })
+    let (db, mut batch) = (open_sled(folder)?, Batch::default());
+    // With a cursor from the first moment on, a store without one has lost it.
+    super::guarded(|| batch.commit(&db))?;
+    Ok(Inner { db: Some(db), batch })
 }
 
 /// Opens sled in a thread of its own: it panics on some damage, and what unwinds there ends there.
 fn open_sled(folder: &Path) -> Result<sled::Db, StoreError> {
     let path = folder.to_owned();
-    let open = move || sled::Config::new().path(path).cache_capacity(CACHE_BYTES).open();
+    let config = sled::Config::new().path(path).cache_capacity(CACHE_BYTES).flush_every_ms(Some(RECLAIM_EVERY_MS));
+    let open = move || config.open();
     let thread = std::thread::Builder::new().name("store-open".to_owned()).spawn(open);
     let thread = thread.map_err(|error| StoreError::Io { folder: folder.to_owned(), error })?;
     match thread.join() {

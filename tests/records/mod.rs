@@ -65,7 +65,8 @@ impl Draft {
 impl Side {
     fn new(name: &str, seed: u8) -> Self {
         let keys = SigningKeys::from_seeds(&Seeds::from_bytes(&[seed; 64])).unwrap();
-        let mut side = Self { me: name.parse().unwrap(), keys, records: Vec::new(), clock: START, slots: 0 };
+        let mut side =
+            Self { me: name.parse().unwrap(), keys, records: Vec::new(), clock: START, slots: u64::from(seed) << 20 };
         let node = side.me;
         side.act(Act::Opened { journal: JournalId([seed; 16]), node });
         side.act(Act::Started { boot: BootNonce([seed; 16]), doubt: None, version: "0.1.0".to_owned() });
@@ -377,10 +378,13 @@ pub fn options() -> Options {
     Options { create: true, segment_bytes: 64 * 1024, reserve_bytes: 0, ..Options::default() }
 }
 
+/// Records in one group of the journals made here.
+const GROUP: usize = 40;
+
 /// Writes records through the journal, in groups of a few, and leaves it open.
 pub fn write_journal(folder: &Path, records: &[Bytes]) -> Journal {
     let (journal, _) = Journal::open(folder, options()).unwrap();
-    for group in records.chunks(5) {
+    for group in records.chunks(GROUP) {
         journal.append_and_wait(group.to_vec()).unwrap();
     }
     journal

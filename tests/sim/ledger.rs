@@ -84,6 +84,8 @@ pub struct Item {
     pub dropped: Option<Drop>,
     /// Every place where it was ever appended or found.
     pub places: Vec<Place>,
+    /// Stood in the log before, perhaps in a branch that was given up.
+    stood: bool,
 }
 
 /// A volume that is being got back from its holder.
@@ -100,6 +102,8 @@ pub struct Known<'a> {
     pub judge: &'a dyn Verifier,
     /// Windows announced to this instance per peer, where one is known.
     pub windows: &'a BTreeMap<NodeName, u64>,
+    /// Peers that contradict themselves: liars, and nodes that ran twice.
+    pub unsteady: &'a BTreeSet<NodeName>,
 }
 
 /// What one instance durably knows.
@@ -198,7 +202,7 @@ impl Ledger {
                 };
             }
             Act::Queued { peer, header, .. } => {
-                self.queued(*peer, number, header)?;
+                self.queued(*peer, number, header, known)?;
             }
             Act::Dropped { id, why, .. } => self.dropped(id, *why)?,
             Act::VolumeOpened { place, leaf, body, .. } => self.volume_opened(place, leaf, body)?,
@@ -241,12 +245,15 @@ impl Ledger {
     }
 
     /// An id is queued once; again only where its entry stands in a dead volume.
-    fn queued(&mut self, peer: NodeName, record: u64, header: &Header) -> Verdict {
-        let mut item = Item { peer, record, header: header.clone(), dropped: None, places: vec![] };
+    fn queued(&mut self, peer: NodeName, record: u64, header: &Header, known: &Known<'_>) -> Verdict {
+        let mut item = Item { peer, record, header: header.clone(), dropped: None, places: vec![], stood: false };
         if let Some(old) = self.items.get(&header.id) {
             let dead = !old.places.is_empty() && !old.places.iter().any(|place| self.is_live(place));
-            check(dead && old.dropped.is_none(), || format!("{} was queued twice", header.id))?;
+            check(dead && old.dropped.is_none() || known.unsteady.contains(&peer), || {
+                format!("{} was queued twice: {:?}, stood at {:?}", header.id, old.dropped, old.places)
+            })?;
             item.places.clone_from(&old.places);
+            item.stood = true;
         }
         self.items.insert(header.id, item);
         Ok(())
@@ -285,24 +292,26 @@ impl Ledger {
         check(item.record == queued, || format!("{place:?} refers to record {queued}"))?;
         check(item.dropped.is_none(), || format!("{} appended after it was dropped", header.id))?;
         let lives = item.places.iter().find(|earlier| self.is_live(earlier)).copied();
-        check(lives.is_none(), || format!("{} appended twice: {lives:?} and {place:?}", header.id))?;
+        check(lives.is_none() || known.unsteady.contains(&place.peer), || format!("{} appended twice: {lives:?} and {place:?}", header.id))?;
         check(item.header.expires.is_none_or(|at| at > time), || format!("{} appended after it expired", header.id))?;
         self.check_order(item, time)?;
         self.check_window(place, leaf, &header, known)?;
         self.own.get_mut(&origin).expect("checked").push(leaf);
-        self.items.get_mut(&header.id).expect("checked").places.push(*place);
+        let item = self.items.get_mut(&header.id).expect("checked");
+        item.places.push(*place);
+        item.stood = true;
         Ok(())
     }
 
     /// Precedence, then real before exercise, then age; machines and what once stood in a dead volume aside.
     fn check_order(&self, item: &Item, time: Millis) -> Verdict {
         let rank = |item: &Item| (std::cmp::Reverse(item.header.precedence), item.header.exercise, item.record);
-        if item.header.is_machine() || !item.places.is_empty() {
+        if item.header.is_machine() || item.stood {
             return Ok(());
         }
         let waits = |other: &&Item| {
             other.peer == item.peer
-                && other.places.is_empty()
+                && !other.stood
                 && other.dropped.is_none()
                 && !other.header.is_machine()
                 && other.header.expires.is_none_or(|at| at > time)
@@ -316,14 +325,14 @@ impl Ledger {
     /// I9, as far as the announced windows go.
     fn check_window(&self, place: &Place, leaf: &Leaf, header: &Header, known: &Known<'_>) -> Verdict {
         let exempt = |kind: Option<Kind>| matches!(kind, Some(Kind::Void | Kind::Volume));
-        let Some(window) = known.windows.get(&place.peer).filter(|_| !exempt(header.known_kind())) else { return Ok(()) };
+        let Some(window) = known.windows.get(&place.peer).filter(|_| !exempt(header.known_kind())) else {
+            return Ok(());
+        };
         let bytes = |leaf: &Leaf| (leaf.bytes().len().min(160) + leaf.body_len()) as u64;
         let copy = &self.own[&self.origin(place, true)];
         let open = copy.leaves.iter().skip(copy.receipted() as usize);
-        let open: Vec<u64> = open
-            .filter(|leaf| !exempt(leaf.header().ok().and_then(|header| header.known_kind())))
-            .map(bytes)
-            .collect();
+        let open: Vec<u64> =
+            open.filter(|leaf| !exempt(leaf.header().ok().and_then(|header| header.known_kind()))).map(bytes).collect();
         let sum = open.iter().sum::<u64>() + bytes(leaf);
         check(open.is_empty() || sum <= *window, || format!("I9: {sum} bytes unreceipted, window {window}: {place:?}"))
     }
@@ -332,7 +341,9 @@ impl Ledger {
         let origin = self.origin(place, true);
         check(!self.fenced, || format!("signed while fenced: {place:?}"))?;
         check(!self.doubts.contains(&place.peer), || format!("signed {place:?} in doubt about its own memory"))?;
-        check(self.frozen.get(&(place.peer, true)) != Some(&place.volume), || format!("signed while frozen: {place:?}"))?;
+        check(self.frozen.get(&(place.peer, true)) != Some(&place.volume), || {
+            format!("signed while frozen: {place:?}")
+        })?;
         self.lines.extend(lines.iter().cloned());
         let is_newest = self.newest(place.peer, true) == Some(origin);
         let copy = self.own.get_mut(&origin).ok_or_else(|| format!("signed an unknown volume: {place:?}"))?;
@@ -393,7 +404,9 @@ impl Ledger {
             format!("stored a head that its author did not sign: {place:?}")
         })?;
         if !lines.is_empty() {
-            check(self.lines_hold(origin, place.index, *root, lines, known), || format!("own receipt does not hold: {place:?}"))?;
+            check(self.lines_hold(origin, place.index, *root, lines, known), || {
+                format!("own receipt does not hold: {place:?}")
+            })?;
             let frozen = self.frozen.get(&(place.peer, false));
             check(frozen != Some(&place.volume), || format!("cosigned while frozen: {place:?}"))?;
             let newer = self.held.iter().find(|(other, copy)| {
@@ -423,9 +436,9 @@ impl Ledger {
                 let kind = copy.leaves[*index as usize].header().ok().and_then(|header| header.known_kind());
                 let excused = kind == Some(Kind::Seal)
                     || copy.receipted() > *index
-                    || withdrawn.iter().any(|span| {
-                        span.volume == at.volume.number && (span.from..span.to).contains(index)
-                    });
+                    || withdrawn
+                        .iter()
+                        .any(|span| span.volume == at.volume.number && (span.from..span.to).contains(index));
                 check(excused, || format!("I2: {place:?} covers {at} index {index}, whose body is not here"))?;
             }
             let Some(before) = copy.body.as_ref().and_then(|body| body.before) else { return Ok(()) };
@@ -497,6 +510,7 @@ impl Ledger {
         for (index, leaf) in copy.leaves.iter().enumerate().skip(same as usize) {
             if let Some(item) = leaf.header().ok().and_then(|header| self.items.get_mut(&header.id)) {
                 item.places.push(Place { index: index as u64, ..*place });
+                item.stood = true;
             }
         }
         self.own.insert(origin, copy);

@@ -6,11 +6,13 @@ use std::time::Duration;
 use bytes::Bytes;
 use verbale::exchange::Pushed;
 use verbale::merkle::{CompactRange, leaf_hash};
-use verbale::name::{BootNonce, EntryId, Hash, JournalId, Kind, Millis, NodeName, Origin, Pap, Precedence, Tlp, Volume};
+use verbale::name::{
+    BootNonce, EntryId, Hash, JournalId, Kind, Millis, NodeName, Origin, Pap, Precedence, Tlp, Volume,
+};
 use verbale::note::{Checkpoint, Head, KeyAlgorithm, Line, sign_log_line, sign_receipt_line};
 use verbale::wire::{
-    Absent, EntryFrame, FaultCode, HeadRef, Header, Hello, Leaf, LogState, NotNowReason, Payload, SigningKey, VolumeBody,
-    VolumeReason, commitment,
+    Absent, EntryFrame, FaultCode, HeadRef, Header, Hello, Leaf, LogState, NotNowReason, Payload, SigningKey,
+    VolumeBody, VolumeReason, commitment,
 };
 
 use super::keys::Keys;
@@ -45,12 +47,15 @@ pub struct Liar {
     keys: Keys,
     boot: BootNonce,
     mine: BTreeMap<NodeName, Kept>,
+    /// Own volumes that were left for newer ones.
+    left: BTreeMap<NodeName, Kept>,
     theirs: BTreeMap<NodeName, Kept>,
 }
 
 impl Liar {
     pub fn new(me: NodeName, keys: Keys) -> Self {
-        Self { me, keys, boot: BootNonce([7; 16]), mine: BTreeMap::new(), theirs: BTreeMap::new() }
+        let (mine, left, theirs) = Default::default();
+        Self { me, keys, boot: BootNonce([7; 16]), mine, left, theirs }
     }
 
     fn log_lines(&self, head: &Head) -> Vec<Line> {
@@ -84,7 +89,8 @@ impl Liar {
             public_key: Bytes::copy_from_slice(self.keys.public.get(algorithm)),
             certificate: Bytes::new(),
         };
-        let reasons = [VolumeReason::First, VolumeReason::Restored, VolumeReason::Contradiction, VolumeReason::Carriage];
+        let reasons =
+            [VolumeReason::First, VolumeReason::Restored, VolumeReason::Contradiction, VolumeReason::Carriage];
         let body = VolumeBody {
             keys: vec![key(KeyAlgorithm::Ed25519, 1), key(KeyAlgorithm::MlDsa44, 6)],
             before,
@@ -94,13 +100,18 @@ impl Liar {
             fetched_from: Vec::new(),
         };
         let first = entry(rng, 0, Kind::Volume, body.encode());
-        let older_notes = vec![old.note];
+        let older_notes = vec![old.note.clone()];
+        self.left.insert(peer, old);
         self.mine.insert(peer, Kept { origin: Some(origin), entries: vec![first], note: Bytes::new(), older_notes });
     }
 
     fn say_hello(&self, peer: NodeName, rng: &mut Rng) -> Hello {
         let state = |kept: Option<&Kept>| {
-            kept.map(|kept| LogState { origin: kept.origin.filter(|_| !kept.note.is_empty()), size: kept.size(), note: kept.note.clone() })
+            kept.map(|kept| LogState {
+                origin: kept.origin.filter(|_| !kept.note.is_empty()),
+                size: kept.size(),
+                note: kept.note.clone(),
+            })
         };
         let mut mine = state(self.mine.get(&peer)).unwrap_or_default();
         let mut yours = state(self.theirs.get(&peer)).unwrap_or_default();
@@ -171,6 +182,10 @@ impl Liar {
         if !self.mine.contains_key(&peer) || rng.chance(30) {
             self.open(peer, rng);
         }
+        if let Some(other) = self.left.get_mut(&peer).filter(|old| !old.note.is_empty() && rng.chance(100)) {
+            // For once it goes on with the volume before.
+            std::mem::swap(self.mine.get_mut(&peer).expect("just opened"), other);
+        }
         let kept = self.mine.get_mut(&peer).expect("just opened");
         let from = if kept.note.is_empty() { 0 } else { kept.size() };
         for _ in 0..rng.below(4) {
@@ -201,7 +216,12 @@ impl Liar {
 
     fn bend_push(&self, pushed: &mut Pushed, origin: Origin, size: u64, root: Hash, rng: &mut Rng) {
         let at = rng.below(pushed.entries.len().max(1) as u64) as usize;
-        match rng.below(12) {
+        match rng.below(14) {
+            12 | 13 => {
+                // Another head of the very size that it has signed before.
+                let before = size - pushed.entries.len() as u64;
+                *pushed = Pushed { entries: Vec::new(), note: self.note(origin, before, Hash([7; 32])) };
+            }
             0 => pushed.note = self.note(origin, size, Hash([1; 32])),
             1 => {
                 let shorter = rng.below(size);
@@ -214,7 +234,8 @@ impl Liar {
                 pushed.entries.remove(at);
             }
             5 if !pushed.entries.is_empty() => {
-                pushed.entries[at].payload = Payload::Present { salt: [9; 32], body: vec![6; pushed.entries[at].leaf.body_len()].into() };
+                pushed.entries[at].payload =
+                    Payload::Present { salt: [9; 32], body: vec![6; pushed.entries[at].leaf.body_len()].into() };
             }
             6 if !pushed.entries.is_empty() => {
                 let reasons = [Absent::Sealed, Absent::Voided, Absent::Erased, Absent::Unavailable];
@@ -279,7 +300,14 @@ impl Liar {
             }
             7 => vec![Message::Shows(LogState { origin: None, size: 0, note: Bytes::new() })],
             8 => {
-                let codes = [FaultCode::Gap, FaultCode::BadRoot, FaultCode::CommitmentMismatch, FaultCode::Contradiction, FaultCode::Poison, FaultCode::Size];
+                let codes = [
+                    FaultCode::Gap,
+                    FaultCode::BadRoot,
+                    FaultCode::CommitmentMismatch,
+                    FaultCode::Contradiction,
+                    FaultCode::Poison,
+                    FaultCode::Size,
+                ];
                 let code = *rng.pick(&codes).expect("six");
                 let proof = if rng.chance(500) { pushed.note.clone() } else { Bytes::new() };
                 vec![Message::Fault { code, origin: Some(head.origin), index: rng.below(head.size + 2), proof }]
@@ -291,7 +319,13 @@ impl Liar {
 }
 
 fn not_now(rng: &mut Rng) -> Message {
-    let reasons = [NotNowReason::Disk, NotNowReason::Busy, NotNowReason::Frozen, NotNowReason::SecondInstance, NotNowReason::Behind];
+    let reasons = [
+        NotNowReason::Disk,
+        NotNowReason::Busy,
+        NotNowReason::Frozen,
+        NotNowReason::SecondInstance,
+        NotNowReason::Behind,
+    ];
     let millis = if rng.chance(100) { u64::MAX } else { rng.below(20_000) };
     Message::NotNow { reason: *rng.pick(&reasons).expect("five"), retry_after: Duration::from_millis(millis) }
 }
@@ -345,7 +379,8 @@ impl World {
         let answers = match message {
             Message::Push { pushed, .. } => self.with_liar(who, |liar, rng| liar.take(peer, &pushed, rng)),
             Message::Probe => {
-                let boot = self.with_liar(who, |liar, rng| if rng.chance(800) { liar.boot } else { BootNonce([8; 16]) });
+                let boot =
+                    self.with_liar(who, |liar, rng| if rng.chance(800) { liar.boot } else { BootNonce([8; 16]) });
                 vec![Message::ProbeReply { boot }]
             }
             Message::Fetch { number, origin, from, to } => {

@@ -27,10 +27,12 @@ pub struct Oracle {
     pub forgetful: BTreeSet<NodeName>,
     /// Nodes that ran twice.
     pub cloned: BTreeSet<NodeName>,
+    /// Nodes that contradict themselves: liars, and those that ran twice.
+    pub unsteady: BTreeSet<NodeName>,
     /// Places shown as new in this run of an instance.
     shown: BTreeSet<(usize, u64, Place)>,
     /// Own volumes that an instance was shown and does not know, with the groups given out since.
-    strangers: BTreeMap<(usize, Origin), u32>,
+    pub strangers: BTreeMap<(usize, Origin), u32>,
     /// Sizes held by an instance, as it last said so in this run.
     said: BTreeMap<(usize, u64, Origin), u64>,
     pub delivered: u64,
@@ -94,6 +96,9 @@ impl World {
         let instance = &self.instances[who];
         let note = Checkpoint::<Origin>::parse(&state.note).ok()?;
         let origin = note.head().origin;
+        if state.origin != Some(origin) || state.size != note.head().size {
+            return None;
+        }
         let own = origin.from == instance.name && origin.to == peer && !instance.ledger.own.contains_key(&origin);
         let keys = [self.keys[&instance.name].clone()];
         let only = instance.conns.values().filter(|(link, end)| self.peer_of(*link, *end) == peer).count() == 1;
@@ -115,7 +120,10 @@ impl World {
                 Act::Signed { place, .. } => {
                     check(instance.compared.contains(&place.peer), || format!("D4: signed before Hello: {place:?}"))?;
                     let late = |((at, origin), groups): (&(usize, Origin), &u32)| {
-                        *at == who && *groups > 1 && origin.to == place.peer && !instance.ledger.own.contains_key(origin)
+                        *at == who
+                            && *groups > 1
+                            && origin.to == place.peer
+                            && !instance.ledger.own.contains_key(origin)
                     };
                     check(!self.oracle.strangers.iter().any(late), || {
                         format!("#{who} signed {place:?} after it met its own key under a volume that it did not open")
@@ -195,18 +203,23 @@ impl World {
                 });
                 check(compared, || format!("D4: #{who} pushes before both Hellos"))?;
                 let copy = ledger.own.get(origin).ok_or_else(|| format!("#{who} pushes {origin}, not durable"))?;
-                let note = Checkpoint::<Origin>::parse(note).map_err(|error| format!("#{who} pushes a bad note: {error}"))?;
+                let note =
+                    Checkpoint::<Origin>::parse(note).map_err(|error| format!("#{who} pushes a bad note: {error}"))?;
                 let head = note.head().clone();
                 check(head.origin == *origin, || format!("#{who} pushes {origin} under {}", head.origin))?;
                 check(copy.heads.get(&head.size).is_some_and(|(root, _)| *root == head.root), || {
                     format!("D1: #{who} pushes head {origin} {} that is not durable", head.size)
                 })?;
-                for (entry, after) in entries.iter().zip(entries.iter().skip(1).map(|entry| entry.index).chain([head.size])) {
+                for (entry, after) in
+                    entries.iter().zip(entries.iter().skip(1).map(|entry| entry.index).chain([head.size]))
+                {
                     let known = copy.leaves.get(entry.index as usize);
                     check(known.is_some_and(|leaf| entry.leaf.as_ref().is_none_or(|own| own == leaf)), || {
                         format!("D1: #{who} pushes {origin} {} that is not durable", entry.index)
                     })?;
-                    check(after == entry.index + 1, || format!("#{who} pushes {origin} with a gap at {}", entry.index))?;
+                    check(after == entry.index + 1, || {
+                        format!("#{who} pushes {origin} with a gap at {}", entry.index)
+                    })?;
                 }
                 let copy = copy.clone();
                 self.oracle.agree(*origin, &copy, head.size)
@@ -234,7 +247,9 @@ impl World {
             }
             Effect::Delivered { entries, .. } => {
                 for (id, place) in entries {
-                    check(ledger.is_receipted(place), || format!("D8: #{who} says that {id} is delivered, no receipt"))?;
+                    check(ledger.is_receipted(place), || {
+                        format!("D8: #{who} says that {id} is delivered, no receipt")
+                    })?;
                     self.oracle.delivered += 1;
                 }
                 Ok(())
@@ -269,7 +284,9 @@ impl World {
         let key = (who, instance.run, origin);
         let before = self.oracle.said.insert(key, state.size).unwrap_or(0);
         let branches = !instance.ledger.held.contains_key(&origin) && self.oracle.exempt.contains(&origin);
-        check(before <= state.size || branches, || format!("I5: #{who} said {before} of {origin}, now {}", state.size))?;
+        check(before <= state.size || branches, || {
+            format!("I5: #{who} said {before} of {origin}, now {}", state.size)
+        })?;
         let Ok(note) = Checkpoint::<Origin>::parse(&state.note) else { return Ok(()) };
         let copies = [instance.ledger.own.get(&origin), instance.ledger.held.get(&origin)];
         let copy = copies.into_iter().flatten().next().ok_or_else(|| format!("#{who} shows {origin}, not durable"))?;
@@ -295,6 +312,7 @@ impl World {
     /// A node runs twice from now on: its logs can no longer be judged by what their author signs.
     pub fn exempt(&mut self, name: NodeName) {
         self.oracle.cloned.insert(name);
+        self.oracle.unsteady.insert(name);
         let of_name = self.instances.iter().filter(|instance| instance.name == name);
         let logs: Vec<Origin> = of_name.flat_map(|instance| instance.ledger.own.keys().copied()).collect();
         self.oracle.exempt.extend(logs);

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use verbale::exchange::{Answer, Command, Drop, Input, NewItem, Token, Wait};
 use bytes::Bytes;
+use verbale::exchange::{Answer, Command, Drop, Input, NewItem, Token, Wait};
 use verbale::name::{Desk, EntryId, Hash, Kind, NodeName, Pap, Precedence, RefusalCode, Tlp};
 use verbale::wire::{Body, Enclosure, Text};
 

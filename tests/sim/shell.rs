@@ -38,6 +38,7 @@ impl World {
         let settings = instance.settings.clone();
         let core = Core::new(name, fold, settings, boot, instance.journal, doubt, "simulated", now);
         instance.core = Some(core);
+        self.oracle.strangers.retain(|(at, _), _| *at != who);
         self.reread_ledger(who)?;
         self.note(|| format!("{name}#{who} starts, {doubt:?}"));
         self.drain(who)
@@ -46,7 +47,8 @@ impl World {
     /// Reads the whole disk anew, as an auditor would.
     pub fn reread_ledger(&mut self, who: usize) -> Verdict {
         let windows = Default::default();
-        let known = Known { keys: &self.keys, judge: self.judge.judge(), windows: &windows };
+        let (keys, judge, unsteady) = (&self.keys, self.judge.judge(), &self.oracle.unsteady);
+        let known = Known { keys, judge, windows: &windows, unsteady };
         let mut ledger = Ledger::default();
         for record in &self.instances[who].disk.records {
             ledger.apply(record, &known).map_err(|what| format!("#{who} at start: {what}"))?;
@@ -171,7 +173,8 @@ impl World {
                     self.links[link].halves[end].fetches.insert(number, (origin, from));
                     self.send(link, end, Message::Fetch { number, origin, from, to });
                 } else {
-                    let input = Input::Fetched { conn, origin, from, result: Err(verbale::exchange::FetchFault::Ended) };
+                    let input =
+                        Input::Fetched { conn, origin, from, result: Err(verbale::exchange::FetchFault::Ended) };
                     self.later(who, input);
                 }
                 Ok(())
@@ -373,7 +376,8 @@ impl World {
     pub fn settle_group(&mut self, who: usize) -> Result<Option<u64>, String> {
         let instance = &mut self.instances[who];
         let Some(group) = instance.disk.sync() else { return Ok(None) };
-        let known = Known { keys: &self.keys, judge: self.judge.judge(), windows: &instance.windows };
+        let (keys, judge, unsteady) = (&self.keys, self.judge.judge(), &self.oracle.unsteady);
+        let known = Known { keys, judge, windows: &instance.windows, unsteady };
         for (number, record) in (group.first..).zip(&group.records) {
             if Some(record) != instance.disk.records.get(number as usize) {
                 return Err(format!("#{who}: record {number} does not read back as written: {record:?}"));

@@ -15,6 +15,8 @@ impl World {
         for who in 0..self.instances.len() {
             self.start(who)?;
             if self.instances[who].liar.is_some() {
+                let name = self.instances[who].name;
+                self.oracle.unsteady.insert(name);
                 self.after(50, Event::Lie { who });
                 continue;
             }
@@ -49,8 +51,7 @@ impl World {
     }
 
     fn some_running(&mut self) -> Option<usize> {
-        let running: Vec<usize> =
-            (0..self.instances.len()).filter(|who| self.instances[*who].core.is_some()).collect();
+        let running: Vec<usize> = (0..self.instances.len()).filter(|who| self.instances[*who].core.is_some()).collect();
         self.rng.pick(&running).copied()
     }
 
@@ -156,7 +157,11 @@ impl World {
         let mut halves: Vec<(usize, End)> = conns.into_values().collect();
         // Connections that were not yet up end as well.
         for (link, state) in self.links.iter().enumerate() {
-            halves.extend((0..2).filter(|end| state.halves[*end].instance == who && state.halves[*end].open).map(|end| (link, end)));
+            halves.extend(
+                (0..2)
+                    .filter(|end| state.halves[*end].instance == who && state.halves[*end].open)
+                    .map(|end| (link, end)),
+            );
         }
         for (link, end) in halves {
             self.links[link].halves[end].open = false;
@@ -240,8 +245,7 @@ impl World {
             self.uncut(pair);
         }
         for name in self.names.clone() {
-            let same: Vec<usize> =
-                (0..self.instances.len()).filter(|who| self.instances[*who].name == name).collect();
+            let same: Vec<usize> = (0..self.instances.len()).filter(|who| self.instances[*who].name == name).collect();
             let survivor = *self.rng.pick(&same).expect("every node has an instance");
             for who in same.into_iter().filter(|who| *who != survivor) {
                 self.stop(who)?;

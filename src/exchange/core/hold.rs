@@ -125,7 +125,8 @@ impl Core {
     fn place_of_push(&self, peer: &Peer, head: &Head, pushed: &Pushed) -> Result<Open, NotTaken> {
         let first = pushed.entries.first().map(|entry| entry.index);
         let held = peer.theirs.volume();
-        let agreed = peer.theirs.frozen.as_ref().is_none_or(|frozen| frozen.agreed || mutant::active(Mutant::DropFreeze));
+        let agreed =
+            peer.theirs.frozen.as_ref().is_none_or(|frozen| frozen.agreed || mutant::active(Mutant::DropFreeze));
         match held {
             Some((volume, held)) if volume == head.origin.volume => {
                 if !agreed {
@@ -140,7 +141,10 @@ impl Core {
                 }
                 Ok(Open { keys, range: held.range.clone(), opening: false, contradiction: false })
             }
-            Some(_) if mutant::active(Mutant::CosignOlderVolume) && peer.theirs.volumes.contains_key(&head.origin.volume) => {
+            Some(_)
+                if mutant::active(Mutant::CosignOlderVolume)
+                    && peer.theirs.volumes.contains_key(&head.origin.volume) =>
+            {
                 let held = &peer.theirs.volumes[&head.origin.volume];
                 let keys = keys_for(&held.keys, &peer.keys);
                 Ok(Open { keys, range: held.range.clone(), opening: false, contradiction: false })

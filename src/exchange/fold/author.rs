@@ -284,7 +284,7 @@ impl Author {
         for (id, (at, index, queued)) in dead {
             if alive(&id, at, index) {
                 self.recent.insert(id, (at, index, queued));
-            } else if !self.waiting.contains_key(&id) {
+            } else if !self.waiting.contains_key(&id) && !mutant::active(Mutant::ForgetRequeue) {
                 self.left.push((id, at, index, queued));
                 self.lost.insert(id, queued);
             }
