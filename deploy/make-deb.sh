@@ -19,7 +19,10 @@ if ! cargo rustc --release --bin verbale -- -C target-feature=+crt-static; then
     cargo build --release --bin verbale
 fi
 
+# Folders of the package are for everybody to enter, whatever the caller's umask.
+umask 022
 root=$(mktemp -d)
+chmod 0755 "$root"
 trap 'rm -rf "$root"' EXIT
 install -D -m 0755 "$target/release/verbale" "$root/usr/bin/verbale"
 strip --strip-unneeded "$root/usr/bin/verbale"

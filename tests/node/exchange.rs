@@ -197,7 +197,7 @@ async fn a_wrong_fingerprint_is_refused_with_the_reason() {
     let (mut a, b) = (Rig::new(stage.path(), "XA", RootOf::TheState), Rig::new(stage.path(), "XB", RootOf::TheState));
     a.start().await;
     let mut other = Rig::new(stage.path(), "XC", RootOf::TheState);
-    std::mem::swap(&mut other.introduction, &mut b.introduction.clone());
+    other.introduction.clone_from(&b.introduction);
     assert_eq!(a.add(&other).await.unwrap_err().code, "wrong-fingerprint");
     assert!(matches!(a.call(Request::PeerList).await, Ok(Reply::Peers(peers)) if peers.is_empty()));
 }

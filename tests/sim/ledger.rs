@@ -292,7 +292,9 @@ impl Ledger {
         check(item.record == queued, || format!("{place:?} refers to record {queued}"))?;
         check(item.dropped.is_none(), || format!("{} appended after it was dropped", header.id))?;
         let lives = item.places.iter().find(|earlier| self.is_live(earlier)).copied();
-        check(lives.is_none() || known.unsteady.contains(&place.peer), || format!("{} appended twice: {lives:?} and {place:?}", header.id))?;
+        check(lives.is_none() || known.unsteady.contains(&place.peer), || {
+            format!("{} appended twice: {lives:?} and {place:?}", header.id)
+        })?;
         check(item.header.expires.is_none_or(|at| at > time), || format!("{} appended after it expired", header.id))?;
         self.check_order(item, time)?;
         self.check_window(place, leaf, &header, known)?;
@@ -340,7 +342,8 @@ impl Ledger {
     fn signed(&mut self, place: &Place, root: &Hash, lines: &[String]) -> Verdict {
         let origin = self.origin(place, true);
         check(!self.fenced, || format!("signed while fenced: {place:?}"))?;
-        check(!self.doubts.contains(&place.peer), || format!("signed {place:?} in doubt about its own memory"))?;
+        let known = self.own.get(&origin).is_some_and(|copy| copy.heads.contains_key(&place.index));
+        check(known || !self.doubts.contains(&place.peer), || format!("signed {place:?} in doubt about its memory"))?;
         check(self.frozen.get(&(place.peer, true)) != Some(&place.volume), || {
             format!("signed while frozen: {place:?}")
         })?;
@@ -473,7 +476,11 @@ impl Ledger {
         }
         let fetching = self.fetching.get_mut(&origin).expect("just made");
         let next = fetching.first + fetching.leaves.len() as u64;
-        check(place.index == next, || format!("fetched {place:?}, {next} follows"))?;
+        if place.index != next {
+            // A fetch that was cut off begins again where the own copy ends.
+            check(place.index == size, || format!("fetched {place:?}, {next} follows"))?;
+            *fetching = Fetching { first: size, leaves: Vec::new(), body: None };
+        }
         if place.index == 0 {
             fetching.body = open(payload).and_then(|(_, body)| VolumeBody::decode(body).ok());
         }

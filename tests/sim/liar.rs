@@ -50,12 +50,14 @@ pub struct Liar {
     /// Own volumes that were left for newer ones.
     left: BTreeMap<NodeName, Kept>,
     theirs: BTreeMap<NodeName, Kept>,
+    /// How far a peer holds the own log, as it last said.
+    held: BTreeMap<Origin, u64>,
 }
 
 impl Liar {
     pub fn new(me: NodeName, keys: Keys) -> Self {
-        let (mine, left, theirs) = Default::default();
-        Self { me, keys, boot: BootNonce([7; 16]), mine, left, theirs }
+        let (mine, left, theirs, held) = Default::default();
+        Self { me, keys, boot: BootNonce([7; 16]), mine, left, theirs, held }
     }
 
     fn log_lines(&self, head: &Head) -> Vec<Line> {
@@ -179,15 +181,16 @@ impl Liar {
 
     /// The next entries of the own log with a head, true or bent.
     fn push(&mut self, peer: NodeName, rng: &mut Rng) -> Pushed {
-        if !self.mine.contains_key(&peer) || rng.chance(30) {
+        if !self.mine.contains_key(&peer) || rng.chance(60) {
             self.open(peer, rng);
         }
-        if let Some(other) = self.left.get_mut(&peer).filter(|old| !old.note.is_empty() && rng.chance(100)) {
+        if let Some(other) = self.left.get_mut(&peer).filter(|old| !old.note.is_empty() && rng.chance(150)) {
             // For once it goes on with the volume before.
             std::mem::swap(self.mine.get_mut(&peer).expect("just opened"), other);
         }
         let kept = self.mine.get_mut(&peer).expect("just opened");
-        let from = if kept.note.is_empty() { 0 } else { kept.size() };
+        let held = kept.origin.and_then(|origin| self.held.get(&origin)).copied();
+        let from = held.unwrap_or(0).min(kept.size());
         for _ in 0..rng.below(4) {
             let index = kept.size();
             let body = vec![5; rng.below(200) as usize];
@@ -376,6 +379,15 @@ impl World {
     pub fn liar_receives(&mut self, link: usize, end: End, message: Message) -> Verdict {
         let (who, peer) = (self.links[link].halves[end].instance, self.peer_of(link, end));
         self.note(|| format!("liar #{who} hears from {peer}"));
+        let said = match &message {
+            Message::Hello(hello) => Some((hello.yours.origin, hello.yours.size)),
+            Message::Shows(state) => Some((state.origin, state.size)),
+            Message::Cosigned { origin, size, .. } => Some((Some(*origin), *size)),
+            _ => None,
+        };
+        if let Some((Some(origin), size)) = said {
+            self.with_liar(who, |liar, _| liar.held.insert(origin, size));
+        }
         let answers = match message {
             Message::Push { pushed, .. } => self.with_liar(who, |liar, rng| liar.take(peer, &pushed, rng)),
             Message::Probe => {

@@ -70,7 +70,8 @@ impl World {
             for (peer, other) in honest.iter().filter(|(peer, _)| *peer != name) {
                 let waiting = instance.ledger.waiting(*peer);
                 if !waiting.is_empty() {
-                    let report = core.report(*peer);
+                    let places: Vec<_> = waiting.iter().map(|id| &instance.ledger.items[id].places).collect();
+                    let report = (places, core.report(*peer));
                     return Some(format!("{name}#{who}→{peer}#{other}: {waiting:?} wait; {report:?}"));
                 }
                 if let Some(frozen) = core.fold().peers.get(peer).and_then(|peer| peer.own.frozen.as_ref()) {

@@ -26,10 +26,10 @@ impl World {
         instance.run += 1;
         instance.env.rng.fill(&mut instance.boot.0);
         let fold = instance.disk.fold();
-        if let Some(from_snapshot) = instance.disk.fold_from_snapshot() {
-            if bytes_of(&from_snapshot) != bytes_of(&fold) {
-                return Err(format!("I11: {}: snapshot and tail give another state", instance.name));
-            }
+        if let Some(from_snapshot) = instance.disk.fold_from_snapshot()
+            && bytes_of(&from_snapshot) != bytes_of(&fold)
+        {
+            return Err(format!("I11: {}: snapshot and tail give another state", instance.name));
         }
         instance.shadow = fold.clone();
         instance.env.next_slot = instance.env.next_slot.max(fold.slots_used());

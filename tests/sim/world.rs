@@ -61,23 +61,62 @@ pub struct Instance {
 /// What happens at a moment.
 #[derive(Debug)]
 pub enum Event {
-    Arrive { link: usize, end: End, message: Message },
-    Connected { link: usize, end: End },
-    Closed { link: usize, end: End },
-    Durable { who: usize, run: u64 },
-    Wake { who: usize, run: u64 },
+    Arrive {
+        link: usize,
+        end: End,
+        message: Message,
+    },
+    Connected {
+        link: usize,
+        end: End,
+    },
+    Closed {
+        link: usize,
+        end: End,
+    },
+    Durable {
+        who: usize,
+        run: u64,
+    },
+    Wake {
+        who: usize,
+        run: u64,
+    },
     /// A connection on which no HELLO has come is closed.
-    NoHello { link: usize, end: End },
+    NoHello {
+        link: usize,
+        end: End,
+    },
     /// What came early may be readable now.
-    Early { link: usize, end: End },
-    ProbeTimeout { link: usize, end: End, number: u64 },
-    Feed { who: usize, run: u64, input: Box<Input> },
-    Start { who: usize },
-    DiskRoom { who: usize, run: u64 },
-    Heal { pair: (NodeName, NodeName) },
+    Early {
+        link: usize,
+        end: End,
+    },
+    ProbeTimeout {
+        link: usize,
+        end: End,
+        number: u64,
+    },
+    Feed {
+        who: usize,
+        run: u64,
+        input: Box<Input>,
+    },
+    Start {
+        who: usize,
+    },
+    DiskRoom {
+        who: usize,
+        run: u64,
+    },
+    Heal {
+        pair: (NodeName, NodeName),
+    },
     People,
     Chaos,
-    Lie { who: usize },
+    Lie {
+        who: usize,
+    },
     Look,
 }
 
@@ -246,7 +285,9 @@ impl World {
     pub fn run(&mut self) -> Verdict {
         self.begin()?;
         while !self.settled {
-            let Some(((time, _), event)) = self.queue.pop_first() else { return Err("nothing happens any more".into()) };
+            let Some(((time, _), event)) = self.queue.pop_first() else {
+                return Err("nothing happens any more".into());
+            };
             self.time = time;
             self.events += 1;
             if self.events > MAX_EVENTS {

@@ -47,7 +47,7 @@ impl Core {
             if self.peer(name).is_none_or(|peer| peer.own.current.is_none()) {
                 continue;
             }
-            let more = self.append_batch(now, env, name);
+            let more = self.append_batch(now, name);
             self.sign_and_push(now, env, name);
             if more {
                 again.push(name);
@@ -164,8 +164,7 @@ impl Core {
     }
 
     /// Appends what fits; whether more waits that would fit another batch.
-    fn append_batch(&mut self, now: Millis, env: &mut dyn Env, name: NodeName) -> bool {
-        let _ = env;
+    fn append_batch(&mut self, now: Millis, name: NodeName) -> bool {
         let Some(session) = self.sessions.get(&name) else { return false };
         let deep = session.outstanding.len() >= DEPTH;
         let limit = if mutant::active(Mutant::IgnoreWindow) { u64::MAX } else { session.window };
@@ -283,7 +282,7 @@ impl Core {
         }
         if entries.len() as u64 != size.saturating_sub(pushed) {
             // The entries are not in memory (a restart, an older copy at the holder): the slow way.
-            return self.start_refill(now, name, volume, pushed, size);
+            return self.start_refill(name, volume, pushed, size);
         }
         self.release(Effect::Push { conn, origin, entries, note: text });
         let session = self.session(name);
