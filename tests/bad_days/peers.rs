@@ -104,7 +104,9 @@ async fn a_frame_that_is_cut_short_closes_its_connection() {
 #[tokio::test]
 async fn a_peer_that_drips_one_byte_a_second_holds_nobody_up() {
     let stage = Stage::new().await;
-    let whole = said(hello(7));
+    // At this pace it would take longer than a frame may.
+    let long = verbale::wire::Hello { certificate_digests: vec![verbale::name::Hash([1; 32]); 8], ..hello(7) };
+    let whole = said(long);
     let (raw, mut send, _recv) = Raw::saying(&stage.b, &stage.a, &whole[..1]).await;
     let drip = async {
         let mut tick = tokio::time::interval(Duration::from_secs(1));
@@ -142,7 +144,7 @@ async fn a_peer_that_never_reads_keeps_its_messages_waiting_and_nobody_elses() {
         stage.serves(&format!("beside a peer that never reads {number}")).await;
     }
     let waiting = stage.a.peer(&stage.b).await;
-    assert_eq!(waiting.queue.queued + waiting.queue.unreceipted, 60, "{waiting:?}");
+    assert!(waiting.queue.queued + waiting.queue.unreceipted >= 60 && waiting.own_receipted == 0, "{waiting:?}");
     drop(raw);
     // The real peer comes back and gets all of it.
     let Stage { a, mut b, c, _folder } = stage;

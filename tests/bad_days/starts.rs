@@ -46,16 +46,22 @@ fn garbage_in_the_configuration_is_named_with_its_place() {
     let path = a.folder.join("verbale.toml");
     let good = fs::read_to_string(&path).unwrap();
     let line = |text: &str| format!("line {}", text.lines().count());
-    for (garbage, pieces) in [
-        ("[limits]\nwindow = \"eight\"\n", vec!["window"]),
-        ("nonsense = 1\n", vec!["nonsense"]),
-        ("[[[\n", vec![]),
-        ("key without a value\n", vec![]),
-        ("[peers.Q]\naddresses = []\n", vec!["Q"]),
-        ("[peers.XB]\naddresses = [\"no port\"]\n", vec!["no port"]),
+    for (line, garbage, pieces) in [
+        ("window =", "window = \"eight\"", vec!["window"]),
+        ("window =", "window = [8]", vec!["window"]),
+        ("listen =", "listen = [\"nowhere\"]", vec!["listen", "nowhere"]),
+        ("state =", "state = \"Atlantis\"", vec!["state"]),
+        ("state =", "", vec!["state"]),
+        ("stall =", "stall = \"1ms\"", vec!["stall"]),
+        ("pq =", "pq = \"perhaps\"", vec!["pq", "perhaps"]),
+        ("pq =", "nonsense = 1", vec!["nonsense"]),
+        ("pq =", "[[[", vec![]),
+        ("pq =", "a key without a value", vec![]),
+        ("#[peers.XB]", "[peers.Q]", vec!["Q"]),
+        ("#[peers.XB]", "[peers.XB]\naddresses = [\"no port\"]", vec!["no port"]),
     ] {
-        let text = format!("{good}\n{garbage}");
-        fs::write(&path, &text).unwrap();
+        let replaced = good.lines().map(|old| if old.starts_with(line) { garbage } else { old });
+        fs::write(&path, replaced.collect::<Vec<_>>().join("\n")).unwrap();
         let mut pieces = pieces;
         pieces.push("verbale.toml");
         refused(&a.folder, &pieces);

@@ -30,8 +30,11 @@ async fn a_cut_too_short_to_end_the_connection_delays_and_loses_nothing() {
 #[tokio::test]
 async fn a_cut_that_outlives_the_connection_ends_by_itself_without_an_operator() {
     let world = World::with(12, &[SHORT_STALL]).await;
+    queue(&world.a, &world.b, 0..1).await;
+    arrived_in_order(&world.b, 1).await;
+    all_arrived(&world.a, &world.b).await;
     world.path.cut(true);
-    queue(&world.a, &world.b, 0..20).await;
+    queue(&world.a, &world.b, 1..21).await;
     queue(&world.b, &world.a, 0..20).await;
     until("both have noticed", async || {
         world.a.peer(&world.b).await.connection != "up" && world.b.peer(&world.a).await.connection != "up"
@@ -39,7 +42,7 @@ async fn a_cut_that_outlives_the_connection_ends_by_itself_without_an_operator()
     .await;
     let waiting = world.a.peer(&world.b).await;
     assert_eq!(waiting.queue.queued + waiting.queue.unreceipted, 20, "{waiting:?}");
-    queue(&world.a, &world.b, 20..25).await;
+    queue(&world.a, &world.b, 21..25).await;
     world.path.cut(false);
     arrived_in_order(&world.b, 25).await;
     arrived_in_order(&world.a, 20).await;
@@ -169,7 +172,7 @@ async fn what_the_peer_does_not_get_it_is_not_said_to_have() {
     let world = World::with(20, &[SHORT_STALL]).await;
     world.path.cut_way(Way::Back, true);
     queue(&world.a, &world.b, 0..5).await;
-    until("the peer has them", async || world.b.inbox().await.len() == 5).await;
+    until("the peer has some of them", async || !world.b.inbox().await.is_empty()).await;
     assert!(world.a.outbox().await.iter().all(|row| row.state != MessageState::Delivered), "no receipt has come");
     world.path.cut_way(Way::Back, false);
     all_arrived(&world.a, &world.b).await;
