@@ -33,4 +33,5 @@ mod start;
 mod status;
 mod turn;
 
-pub use run::{RunError, run};
+pub use desk::{Front, Incoming};
+pub use run::{RunError, run, run_with};
