@@ -42,7 +42,8 @@ pub fn read(folder: &Path) -> Result<Written, Failed> {
     }
     let report = verify(&journal, VerifyOptions { verifier: &Crypto, opener: None, progress: None })?;
     if !report.is_good() {
-        return Err(format!("the log of {} does not verify: {report:?}", folder.display()).into());
+        let first = report.faults.first();
+        return Err(format!("the log of {} does not verify: {first:?}", folder.display()).into());
     }
     Ok(written)
 }

@@ -7,12 +7,13 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant, SystemTime};
 
-use verbale::api::{PeerAdd, Reply, Request};
+use verbale::api::{PeerAdd, Reply, Request, WaitFor};
 use verbale::identity::{InitRequest, Introduction, Passphrase, RootChoice, init};
-use verbale::name::{Millis, NodeName};
+use verbale::name::{Millis, NodeName, Precedence};
 
 use crate::Failed;
 use crate::child::{Order, Said};
+use crate::load::message;
 
 /// How long two nodes may take to find each other.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -175,6 +176,11 @@ impl Pair {
         author.call(b.acceptance())?;
         holder.call(a.acceptance())?;
         until_up(&mut author, 1)?;
+        // Both have their volume open before anything is measured, as between two States that speak with each other.
+        for (from, to) in [(&mut holder, a.node), (&mut author, b.node)] {
+            let hello = message(to, Precedence::Routine, "Hello.", Vec::new(), WaitFor::Receipt)?;
+            from.call(Request::Send(Box::new(hello)))?;
+        }
         Ok(Self { author: (a, author), holder: (b, holder), _stage: stage })
     }
 

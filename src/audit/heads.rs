@@ -240,7 +240,16 @@ impl Auditor<'_> {
 
     /// Judges what waited for keys, and says what is worth knowing of each log.
     pub(super) fn finish(mut self) -> VerifyReport {
-        for deferred in std::mem::take(&mut self.deferred) {
+        let mut deferred = std::mem::take(&mut self.deferred);
+        if self.own_keys.is_empty() && !deferred.is_empty() {
+            self.report.remark(format!(
+                "{} receipts of this node were not judged: it has opened no log of its own, so its journal does not list \
+                 its keys; its introduction does",
+                deferred.len()
+            ));
+            deferred.clear();
+        }
+        for deferred in deferred {
             let Deferred { at, holder, head, lines, whose } = deferred;
             match judge_receipt(&head, lines, holder, &self.own_keys, self.verifier) {
                 Ok(_) => self.report.receipts += 1,

@@ -2,11 +2,13 @@
 
 use clap::{Args, Subcommand};
 
+use super::folder::Offline;
 use super::inbox::Narrow;
-use super::out::{Exit, Meter, Out, Page};
+use super::out::{Exit, Meter, Out, Page, own};
 use super::place::{Place, unexpected};
 use super::{safe, when};
-use crate::api::{Failure, LogFilter, LogRow, Reply, Request, VerifyView};
+use crate::api::{Client, Failure, LogFilter, LogRow, Reply, Request, VerifyView, code};
+use crate::audit::replay;
 
 /// `verbale log …`
 #[derive(Debug, Subcommand)]
@@ -15,9 +17,16 @@ pub enum Log {
     #[command(after_help = "Example: verbale log show --peer XB --machine")]
     Show(ShowLog),
     /// Verify everything: groups, trees, signatures, receipts, texts, files, and what is looked up
-    #[command(after_help = "Example: verbale log verify\n\nExit code 0 when everything holds, 1 when something does \
-not: then each fault is named with its place.")]
+    #[command(after_help = "Example: verbale log verify\n\nWithout a daemon it reads the folder itself. \
+Exit code 0 when everything holds, 1 when something does not: then each fault is named with its place.")]
     Verify,
+    /// Tell every act of this node in order, one JSON object a line
+    #[command(
+        after_help = "Example: verbale log replay --from 1200\n         verbale log replay --texts > acts.jsonl\n\n\
+It reads the journal's files; the daemon may run. With --texts the texts are opened, too: then it must not. Exit code 1 \
+when a stretch cannot be read; that stretch is a line of its own."
+    )]
+    Replay(ReplayLog),
     /// Build what is looked up anew from the journal
     #[command(after_help = "Example: verbale log rebuild\n\nNothing is lost by it: the journal is the truth.")]
     Rebuild,
@@ -34,20 +43,77 @@ pub struct ShowLog {
     pub narrow: Narrow,
 }
 
+/// `verbale log replay`
+#[derive(Debug, Args)]
+pub struct ReplayLog {
+    /// From this record on
+    #[arg(long, default_value_t = 0, value_name = "RECORD")]
+    pub from: u64,
+    /// Also open the texts
+    #[arg(long)]
+    pub texts: bool,
+}
+
 /// Runs `verbale log`.
 ///
 /// # Errors
-/// As the daemon says.
+/// As the daemon says, or where the folder cannot be read.
 pub async fn run(place: &Place, out: &mut Out, command: &Log) -> Result<Exit, Failure> {
-    let client = place.client().await?;
     let request = match command {
         Log::Show(show) => Request::LogShow(LogFilter { machine: show.machine, ..show.narrow.filter() }),
         Log::Verify => Request::LogVerify,
         Log::Rebuild => Request::LogRebuild,
+        Log::Replay(command) => return tell_acts(place, out, command),
     };
+    match place.client().await {
+        Ok(client) => ask(&client, out, &request).await,
+        // Who has only the files verifies them all the same.
+        Err(failure) if failure.code == code::NO_DAEMON && !matches!(command, Log::Show(_)) => {
+            let Ok(folder) = place.folder() else { return Err(failure) };
+            let folder = Offline::open(folder, true)?;
+            if matches!(command, Log::Rebuild) {
+                folder.rebuild()?;
+            }
+            let meter = Meter::new(out);
+            let view = folder.verify(&mut |records| meter.show(&format!("{records} records")))?;
+            drop(meter);
+            out.show(&view, |page| render(page, &view));
+            Ok(if view.good { Exit::Good } else { Exit::NotSo })
+        }
+        Err(failure) => Err(failure),
+    }
+}
+
+/// The journal's acts in order.
+fn tell_acts(place: &Place, out: &mut Out, command: &ReplayLog) -> Result<Exit, Failure> {
+    let folder = place.folder()?;
+    let doing = "replaying the journal";
+    let failed = |error: std::io::Error| Failure::new(own::OWN, doing, error.to_string(), "");
+    let offline = if command.texts { Some(Offline::open(folder, true)?) } else { None };
+    let journal = match &offline {
+        Some(offline) => offline.journal(),
+        None => Offline::journal_in(folder)?,
+    };
+    let mut exit = Exit::Good;
+    for act in replay(&journal, command.from, offline.as_ref().and_then(Offline::opener)).map_err(failed)? {
+        let more = match act {
+            Ok(line) => out.json_line(&line),
+            Err(damage) => {
+                exit = Exit::NotSo;
+                out.json_line(&serde_json::json!({ "damage": damage.to_string() }))
+            }
+        };
+        if !more {
+            break;
+        }
+    }
+    Ok(exit)
+}
+
+async fn ask(client: &Client, out: &mut Out, request: &Request) -> Result<Exit, Failure> {
     let meter = Meter::new(out);
     meter.show("reading …");
-    let reply = client.call(&request).await?;
+    let reply = client.call(request).await?;
     drop(meter);
     match reply {
         Reply::Log(rows) => {

@@ -90,6 +90,15 @@ impl Out {
         }
     }
 
+    /// Writes `value` as JSON on a line of its own, for whoever reads; `false` when nobody does any more.
+    pub fn json_line<T: Serialize>(&mut self, value: &T) -> bool {
+        match serde_json::to_string(value) {
+            Ok(text) => self.write(&(safe::json(&text) + "\n")),
+            Err(error) => self.failure(&Failure::new(code::INTERNAL, "writing JSON", error.to_string(), "")),
+        }
+        !self.closed
+    }
+
     /// Tells people something on the way; machines are not told.
     pub fn tell(&mut self, text: &str) {
         if !self.json {

@@ -316,7 +316,7 @@ pub async fn upload(client: &Client, out: &Out, files: &[PathBuf]) -> Result<Vec
         let size = std::fs::metadata(file).map(|found| found.len()).unwrap_or(0);
         let meter = Meter::new(out);
         let progress = |done: u64| {
-            let percent = if size == 0 { 100 } else { done.saturating_mul(100) / size };
+            let percent = done.saturating_mul(100).checked_div(size).unwrap_or(100);
             meter.show(&format!("enclosing {}: {percent} %", safe::one_line(&name)));
         };
         tokens.push(client.upload(file, &name, media_type(file), &progress).await?);
@@ -387,10 +387,20 @@ fn render(page: &mut Page, names: &Names, sent: &[Sent]) {
             Some(time) => format!("{} by its clock", when::utc_and_local(time)),
             None => "none yet".to_owned(),
         };
-        let acknowledged = matches!(sent.state, MessageState::Acknowledged);
-        let mut fields = vec![("id", sent.id.to_string()), ("receipt", receipt)];
-        fields.push(("acknowledgement", if acknowledged { "given" } else { "see `verbale show`" }.to_owned()));
-        page.fields(&fields);
+        // An answer may come with or without an acknowledgement; which of them came stands in `verbale show`.
+        let (acknowledgement, answer) = match sent.state {
+            MessageState::Acknowledged => ("given", "none yet"),
+            MessageState::Answered => ("see `verbale show`", "came"),
+            MessageState::Declined => ("see `verbale show`", "declined"),
+            _ => ("none yet", "none yet"),
+        };
+        page.fields(&[
+            ("id", sent.id.to_string()),
+            ("receipt", receipt),
+            ("acknowledgement", acknowledgement.to_owned()),
+            ("answer", answer.to_owned()),
+        ]);
+        let acknowledged = sent.state == MessageState::Acknowledged;
         if acknowledged {
             page.line(format!("  {}", show::NOT_AGREEMENT));
         }

@@ -11,6 +11,7 @@ mod env;
 mod fold;
 mod gate;
 mod io;
+mod mutant;
 mod record;
 
 pub use core::{ConnectionState, Core, PeerReport};
@@ -24,4 +25,6 @@ pub use io::{
     Action, Answer, CloseCode, Command, ConnId, Denied, Dialler, Effect, EntryRef, FetchFault, Group, Input, NewItem,
     Notice, Pushed, Settings, Shown, Token, Wait,
 };
+#[cfg(feature = "mutants")]
+pub use mutant::{Mutant, activate};
 pub use record::{Act, Change, Doubt, Drop, Place, Record, Stowed};

@@ -83,7 +83,7 @@ pub(super) fn queued_payload(node: &Node, number: u64) -> Result<Stowed, History
 /// One entry of a log that this node has, with its body; `Err` where the leaf cannot be read, an absent body where it
 /// cannot be opened.
 pub(super) fn entry(node: &Node, origin: Origin, index: u64) -> Result<EntryFrame, HistoryError> {
-    let number = node.index.locate(node.me, origin, index).ok_or(HistoryError::NoEntry { origin, index })?;
+    let number = locate(node, origin, index).ok_or(HistoryError::NoEntry { origin, index })?;
     let (place, leaf, stowed) = placed(node, number)?;
     if (place.volume, place.index) != (origin.volume, index) {
         return Err(HistoryError::OtherRecord(number));
@@ -96,10 +96,17 @@ pub(super) fn entry(node: &Node, origin: Origin, index: u64) -> Result<EntryFram
     Ok(EntryFrame { index, leaf, payload })
 }
 
+/// The record of an entry; the index is given the time to reach what is durable.
+fn locate(node: &Node, origin: Origin, index: u64) -> Option<u64> {
+    node.index.locate(node.me, origin, index).or_else(|| {
+        node.index.caught_up_blocking(node.journal_end());
+        node.index.locate(node.me, origin, index)
+    })
+}
+
 /// Entries of a log from `from` on and below `to`, as many as fit `bytes_max`, one at least; empty where the first
 /// cannot be read.
 pub(super) fn load(node: &Node, origin: Origin, from: u64, to: u64, bytes_max: u64) -> Vec<EntryFrame> {
-    node.index.caught_up_blocking(node.journal_end());
     let (mut entries, mut bytes) = (Vec::new(), 0);
     for index in from..to {
         let entry = match entry(node, origin, index) {
@@ -129,7 +136,6 @@ pub(super) fn entry_bytes(entry: &EntryFrame) -> u64 {
 
 /// The tree of an own log at a size, from the leaves themselves.
 pub(super) fn range_at(node: &Node, origin: Origin, size: u64) -> Option<CompactRange> {
-    node.index.caught_up_blocking(node.journal_end());
     let mut range = CompactRange::default();
     for index in 0..size {
         range.push(leaf_at(node, origin, index)?);
@@ -138,7 +144,7 @@ pub(super) fn range_at(node: &Node, origin: Origin, size: u64) -> Option<Compact
 }
 
 fn leaf_at(node: &Node, origin: Origin, index: u64) -> Option<Hash> {
-    let number = node.index.locate(node.me, origin, index)?;
+    let number = locate(node, origin, index)?;
     match record(node, number).ok()?.act {
         Act::VolumeOpened { leaf, place, .. }
         | Act::Appended { leaf, place, .. }

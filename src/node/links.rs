@@ -12,7 +12,7 @@ use super::order::{Node, Order};
 use super::push::{Lanes, Ready, Resolved};
 use super::standing::Layer;
 use super::{roster, serve};
-use crate::exchange::{CloseCode, ConnId, Core, EntryRef, Input};
+use crate::exchange::{CloseCode, ConnId, Core, EntryRef, Input, Record};
 use crate::identity::Address;
 use crate::name::{BootNonce, Millis, NodeName, Origin};
 use crate::net::{Ended, EndedBy, NetEvent, NetHandle, Room};
@@ -244,7 +244,8 @@ impl Links {
     }
 
     /// A group was handed to the journal: what came before it is in it.
-    pub(super) fn group_written(&mut self) {
+    pub(super) fn group_written(&mut self, records: &[Record]) {
+        records.iter().for_each(|record| self.lanes.leaves.recorded(record));
         self.rooms_written.append(&mut self.rooms);
     }
 

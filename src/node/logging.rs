@@ -1,6 +1,7 @@
 //! The daemon's log lines on standard error: human or JSON, their level changed without a restart. They hold no content
 //! of messages and no keys; that is the matter of whoever writes a line.
 
+use std::io::IsTerminal;
 use std::sync::OnceLock;
 
 use tracing_subscriber::layer::SubscriberExt;
@@ -23,7 +24,8 @@ fn filter(level: LogLevel) -> EnvFilter {
 pub(super) fn start(settings: LogSettings) {
     let (filter, handle) = reload::Layer::new(filter(settings.level));
     let registry = tracing_subscriber::registry().with(filter);
-    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    let lines =
+        tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(std::io::stderr().is_terminal());
     let started = match settings.format {
         LogFormat::Human => registry.with(lines.with_target(false)).try_init(),
         LogFormat::Json => registry.with(lines.json().flatten_event(true)).try_init(),

@@ -190,8 +190,13 @@ async fn run_until<F: Future<Output = ()>>(
     let ground = start::read(&folder, &settings, &orders)?;
     let (anchors, own, introduction) = trust(&ground)?;
     let refusals = Refusals::new(orders.clone(), clock);
-    let tls =
-        TlsSettings { anchors: anchors.clone(), own, log: refusals, post_quantum: settings.pq, clock: Arc::new(clock) };
+    let tls = TlsSettings {
+        anchors: anchors.clone(),
+        own: own.clone(),
+        log: refusals,
+        post_quantum: settings.pq,
+        clock: Arc::new(clock),
+    };
     let limits = Limits { push_window: settings.exchange.window, ..Limits::default() };
     let (net, events) = crate::net::bind(&settings.listen, tls, limits)?;
     let listening = net.local_addresses();
@@ -207,6 +212,7 @@ async fn run_until<F: Future<Output = ()>>(
         newest_at_start: ground.newest,
         clock,
         introduction,
+        own_tls: own,
         certificate_until,
         journal: ground.journal.reader(),
         durable: watch::Sender::new(ground.journal.tail().next_record),
@@ -229,7 +235,7 @@ async fn run_until<F: Future<Output = ()>>(
     let turn = Turn::new(Parts {
         node: node.clone(),
         core,
-        env: NodeEnv::new(ground.keys.signing, ground.vault),
+        env: NodeEnv::new(ground.keys.signing, ground.vault, node.orders.clone()),
         journal: ground.journal,
         links: Links::new(net, events, boot),
         snapshots: Snapshots::new(ground.snapshots, ground.journal_id, ground.replayed),

@@ -123,7 +123,7 @@ mod tests {
     proptest! {
         #[test]
         fn any_text_is_looked_through_without_panic(text in "(?s).{0,200}", key in "\\PC{0,8}") {
-            let _ = line_of(&text, &[key.clone()]);
+            let _ = line_of(&text, std::slice::from_ref(&key));
             let _ = nearest(&key, &["listen", "pq"]);
         }
     }

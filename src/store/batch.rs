@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
+use std::sync::{Mutex, PoisonError};
 
 use crate::name::{EntryId, NodeName};
 
@@ -12,9 +13,19 @@ use super::posting::{Change, Name, Posting, Runs, key_of};
 use super::row::{ROW_BYTES, ROWS_PER_VALUE, Row, record_of};
 use super::{StoreError, sealed};
 
+/// How much may change before it is written: a few of sled's buffers. sled writes each full buffer from a pool of seven
+/// threads for the whole process, and hangs for ever when all of them wait for a lock whose owner waits for the pool.
+pub(super) const STEP_BYTES: usize = 512 * 1024;
+
+/// One step is written and flushed before the next one of any store in this process begins, for the same reason.
+static WRITING: Mutex<()> = Mutex::new(());
+
 /// Logs and values of rows that stay at hand between two batches. Beyond it they are read again: memory follows what is
 /// open, not history.
 const MAX_AT_HAND: usize = 256;
+
+/// What an entry adds: its hash and its place.
+const ENTRY_BYTES: usize = 48;
 
 /// A value of rows.
 #[derive(Debug, Default)]
@@ -35,11 +46,17 @@ pub(super) struct Batch {
     postings: BTreeSet<Posting>,
     /// Values that are full, and receipts.
     puts: BTreeMap<Vec<u8>, Vec<u8>>,
+    /// About how many bytes a commit would write.
+    changed: usize,
 }
 
 impl Batch {
     pub(super) fn load(tree: &sled::Tree) -> Result<Self, StoreError> {
-        Ok(Self { cursor: Cursor::load(tree)?, runs: Runs::load(tree)?, ..Self::default() })
+        let (cursor, runs) = (Cursor::load(tree)?, Runs::load(tree)?);
+        if runs.count() != cursor.names {
+            return Err(StoreError::Damaged(format!("{} of {} names are there", runs.count(), cursor.names)));
+        }
+        Ok(Self { cursor, runs, ..Self::default() })
     }
 
     /// The lookups as of the last commit.
@@ -47,7 +64,13 @@ impl Batch {
         &self.runs
     }
 
+    /// Whether so much changed that it should be written before more is taken in.
+    pub(super) fn is_due(&self) -> bool {
+        self.changed >= STEP_BYTES
+    }
+
     pub(super) fn put(&mut self, key: Vec<u8>, value: Vec<u8>) {
+        self.changed += value.len();
         self.puts.insert(key, value);
     }
 
@@ -98,6 +121,7 @@ impl Batch {
         open.push(log, leaf_hash, location, &mut |key, value| {
             puts.insert(key, value);
         });
+        self.changed += 2 * ENTRY_BYTES;
         self.cursor.entries += 1;
     }
 
@@ -130,11 +154,13 @@ impl Batch {
         match room.filter(|value| value.bytes.len() < ROWS_PER_VALUE * ROW_BYTES) {
             Some(value) => {
                 value.bytes.extend_from_slice(&row.encode());
+                self.changed += if value.dirty { ROW_BYTES } else { value.bytes.len() };
                 value.dirty = true;
             }
             None => {
                 self.rows.insert((folder, row.record), RowsValue { bytes: row.encode().to_vec(), dirty: true });
                 self.newest.insert(folder, Some(row.record));
+                self.changed += ROW_BYTES;
             }
         }
         self.cursor.rows += 1;
@@ -207,6 +233,7 @@ impl Batch {
         let mut row = Row::decode(bytes)?;
         change(&mut row);
         bytes.copy_from_slice(&row.encode());
+        self.changed += if value.dirty { 0 } else { value.bytes.len() };
         value.dirty = true;
         Ok(true)
     }
@@ -257,8 +284,14 @@ impl Batch {
             Change::Put(key, value) => batch.insert(key, value),
             Change::Remove(key) => batch.remove(key),
         })?;
+        self.cursor.names = self.runs.count();
         batch.insert(key::CURSOR, sealed::seal(key::CURSOR, self.cursor.encode()));
+        self.changed = 0;
+        // A thread that panicked here left nothing behind that this lock would guard.
+        let writing = WRITING.lock().unwrap_or_else(PoisonError::into_inner);
         tree.apply_batch(batch)?;
+        tree.flush()?;
+        drop(writing);
         self.forget();
         Ok(())
     }

@@ -1,7 +1,6 @@
 //! Holding the store against itself and against the journal.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use crate::journal::Reader;
 
@@ -13,7 +12,7 @@ use super::row::{Flag, ROW_BYTES, Row};
 use super::{Inner, Store, StoreError, guarded, sealed, tile};
 
 /// How many differences are named; the rest is counted.
-const MAX_FAULTS: usize = 1_000;
+const MAX_FAULTS: usize = 100;
 
 /// What a check looked at.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -68,10 +67,10 @@ impl Store {
 
     fn verify_beside(&self, journal: &Reader, folder: &std::path::Path) -> Result<(Checked, Vec<String>), StoreError> {
         let (second, _) = Store::open(folder, journal)?;
-        second.fill(journal, self.next_record())?;
+        second.take_scan(journal, self.next_record(), |_| true)?;
         // The index thread goes on meanwhile: what it took in until now is taken in here too, and then it waits.
         let inner = self.read();
-        second.fill(journal, inner.batch.cursor.next_record)?;
+        second.take_scan(journal, inner.batch.cursor.next_record, |_| true)?;
         let tree = inner.tree()?;
         let checked = guarded(|| whole(&inner.batch, tree));
         let other = second.read();
@@ -87,21 +86,6 @@ impl Store {
                 Ok((checked, faults.list()))
             }
         }
-    }
-
-    /// Takes in everything below a record.
-    fn fill(&self, journal: &Reader, until: u64) -> Result<(), StoreError> {
-        let folder = self.shared.folder.clone();
-        let scan = journal.scan(self.next_record()).map_err(|error| StoreError::Io { folder, error })?;
-        for item in scan {
-            match item {
-                Ok(group) if group.header.first_record >= until => break,
-                Ok(group) => self.take_groups(&[Arc::new(group)])?,
-                Err(damage) if damage.first_record >= until => break,
-                Err(damage) => self.pass_over(&damage)?,
-            }
-        }
-        Ok(())
     }
 }
 

@@ -24,6 +24,8 @@ pub(super) struct Cursor {
     pub me: Option<NodeName>,
     /// Rows of messages.
     pub rows: u64,
+    /// Names by which messages are found.
+    pub names: u64,
     /// Entries in all logs.
     pub entries: u64,
     /// Volumes of logs.
@@ -35,7 +37,8 @@ pub(super) struct Cursor {
 impl Cursor {
     pub(super) fn encode(&self) -> Vec<u8> {
         let mut out = VERSION.to_be_bytes().to_vec();
-        for number in [self.next_record, self.group_record, self.rows, self.entries, self.logs, self.unread] {
+        for number in [self.next_record, self.group_record, self.rows, self.names, self.entries, self.logs, self.unread]
+        {
             out.extend_from_slice(&number.to_be_bytes());
         }
         out.extend_from_slice(&self.chain);
@@ -50,25 +53,27 @@ impl Cursor {
     /// Reads the cursor.
     ///
     /// # Errors
-    /// A damaged one; none at all in a store that is not empty; one of another version.
+    /// A damaged one, none at all, one of another version.
     pub(super) fn load(tree: &sled::Tree) -> Result<Self, StoreError> {
         let Some(value) = sealed::get(tree, key::CURSOR)? else {
-            if tree.is_empty() {
-                return Ok(Self::default());
-            }
-            return Err(StoreError::Damaged("the cursor is missing".to_owned()));
+            let what = if tree.is_empty() {
+                "it is empty, and should hold at least its cursor"
+            } else {
+                "the cursor is missing"
+            };
+            return Err(StoreError::Damaged(what.to_owned()));
         };
         let mut fields = Fields(&value);
         if fields.u32() != VERSION {
             return Err(StoreError::Damaged("it was written by another version of this program".to_owned()));
         }
-        let [next_record, group_record, rows, entries, logs, unread] = std::array::from_fn(|_| fields.u64());
+        let [next_record, group_record, rows, names, entries, logs, unread] = std::array::from_fn(|_| fields.u64());
         let chain = fields.take();
         let has_journal = fields.take::<1>()[0] == 1;
         let journal = JournalId(fields.take());
         let me = Folder::from_bytes(fields.0).map(|folder| folder.peer);
         let journal = has_journal.then_some(journal);
-        Ok(Self { next_record, group_record, chain, journal, me, rows, entries, logs, unread })
+        Ok(Self { next_record, group_record, chain, journal, me, rows, names, entries, logs, unread })
     }
 }
 
@@ -79,7 +84,7 @@ mod tests {
     #[test]
     fn a_cursor_reads_back_and_a_store_without_one_is_noticed() {
         let db = sled::Config::new().temporary(true).open().unwrap();
-        assert_eq!(Cursor::load(&db).unwrap(), Cursor::default());
+        assert!(Cursor::load(&db).is_err());
         let cursor = Cursor {
             next_record: 7,
             group_record: 4,
@@ -87,6 +92,7 @@ mod tests {
             journal: Some(JournalId([4; 16])),
             me: Some("XA.technical".parse().unwrap()),
             rows: 5,
+            names: 9,
             entries: 6,
             logs: 2,
             unread: 1,

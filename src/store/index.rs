@@ -96,7 +96,8 @@ impl Index {
     /// # Errors
     /// The system gives no thread.
     pub fn start(store: Store, journal: Reader, durable: u64) -> std::io::Result<Self> {
-        let progress = Progress { durable, indexed: store.next_record(), ..Progress::default() };
+        // Nothing counts as taken in before the whole store was checked.
+        let progress = Progress { durable, ..Progress::default() };
         let state = State { progress, ..State::default() };
         let desk = Arc::new(Desk { state: Mutex::new(state), changed: Condvar::new() });
         let worker = Worker { store, journal, desk: Arc::clone(&desk) };
@@ -122,7 +123,7 @@ impl Index {
         self.desk.changed.notify_all();
     }
 
-    /// Waits until the record is taken in. Blocks the calling thread.
+    /// Waits until the store was checked and the record is taken in. Blocks the calling thread.
     ///
     /// # Errors
     /// The thread ended, or the store cannot be written.
@@ -175,7 +176,11 @@ impl Worker {
         if let Err(error) = self.store.check() {
             self.begin_anew(&error);
         }
-        self.desk.lock().progress.checked = true;
+        let mut state = self.desk.lock();
+        state.progress.checked = true;
+        state.progress.indexed = self.store.next_record();
+        self.desk.changed.notify_all();
+        drop(state);
         while let Some(until) = self.next_step() {
             let result = self.take_in(until);
             let mut state = self.desk.lock();
@@ -259,30 +264,15 @@ impl Worker {
         if until.saturating_sub(from) < FAR_BEHIND {
             return self.take_in_groups(until);
         }
-        let folder = self.store.shared.folder.clone();
-        let scan = self.journal.scan(from).map_err(|error| StoreError::Io { folder, error })?;
-        let mut step = Vec::new();
-        for item in scan {
-            match item {
-                Ok(group) => {
-                    step.push(Arc::new(group));
-                    if bytes(&step) >= STEP_BYTES {
-                        self.store.take_groups(&std::mem::take(&mut step))?;
-                        self.desk.lock().progress.indexed = self.store.next_record();
-                        self.desk.changed.notify_all();
-                    }
-                }
-                Err(damage) => {
-                    self.store.take_groups(&std::mem::take(&mut step))?;
-                    self.store.pass_over(&damage)?;
-                    self.note(damage);
-                }
+        self.store.take_scan(&self.journal, until, |damage| {
+            if let Some(damage) = damage {
+                self.note(damage.clone());
             }
-            if self.desk.lock().stop {
-                break;
-            }
-        }
-        self.store.take_groups(&step)
+            let mut state = self.desk.lock();
+            state.progress.indexed = self.store.next_record();
+            self.desk.changed.notify_all();
+            !state.stop
+        })
     }
 
     fn take_in_groups(&self, until: u64) -> Result<(), StoreError> {
@@ -322,7 +312,44 @@ fn bytes(groups: &[Arc<Group>]) -> usize {
 }
 
 impl Store {
-    /// Takes in the records of groups, in one atomic step. What was taken in before is passed over.
+    /// Takes in everything below a record, from file to file. `go_on` is called after each step and each damaged stretch;
+    /// with `false` it ends early.
+    pub(super) fn take_scan(
+        &self,
+        journal: &Reader,
+        until: u64,
+        mut go_on: impl FnMut(Option<&Damage>) -> bool,
+    ) -> Result<(), StoreError> {
+        let folder = self.shared.folder.clone();
+        let scan = journal.scan(self.next_record()).map_err(|error| StoreError::Io { folder, error })?;
+        let mut step = Vec::new();
+        for item in scan {
+            match item {
+                Ok(group) if group.header.first_record >= until => break,
+                Ok(group) => {
+                    step.push(Arc::new(group));
+                    if bytes(&step) < STEP_BYTES {
+                        continue;
+                    }
+                    self.take_groups(&std::mem::take(&mut step))?;
+                    if !go_on(None) {
+                        return Ok(());
+                    }
+                }
+                Err(damage) if damage.first_record >= until => break,
+                Err(damage) => {
+                    self.take_groups(&std::mem::take(&mut step))?;
+                    self.pass_over(&damage)?;
+                    if !go_on(Some(&damage)) {
+                        return Ok(());
+                    }
+                }
+            }
+        }
+        self.take_groups(&step)
+    }
+
+    /// Takes in the records of groups, in few atomic steps. What was taken in before is passed over.
     pub(super) fn take_groups(&self, groups: &[Arc<Group>]) -> Result<(), StoreError> {
         if groups.is_empty() {
             return Ok(());
@@ -343,6 +370,9 @@ impl Store {
                 batch.cursor.next_record = number + 1;
                 batch.cursor.group_record = group.header.first_record;
                 batch.cursor.chain = group.header.chain;
+                if batch.is_due() {
+                    batch.commit(tree)?;
+                }
             }
             batch.commit(tree)
         })

@@ -1,7 +1,7 @@
 //! One volume of a log inside sled: its size, its receipts, its tiles, and where its entries lie in the journal.
 
 use crate::name::{Hash, Volume};
-use crate::wire::{HeadRef, MAX_SPANS};
+use crate::wire::HeadRef;
 
 use super::key::{self, LogId};
 use super::row::{Fields, Receipted};
@@ -17,8 +17,9 @@ const LOCATION_BYTES: usize = 16;
 /// at most a segment, and a number from a record must not decide how much is written.
 pub(super) const MAX_HOLE: u64 = 65_536;
 
-/// The most entries that one VOLUME entry marks as withdrawn here; the rest is read from the entry itself.
-pub(super) const MAX_WITHDRAWN: u64 = 64 * MAX_SPANS as u64;
+/// The most entries that one VOLUME entry marks as withdrawn here, so that one record changes no more than one step may;
+/// the rest is read from the entry itself.
+pub(super) const MAX_WITHDRAWN: u64 = 2_048;
 
 /// Where an entry lies in the journal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -11,6 +11,9 @@ use super::batch::Batch;
 use super::cursor::Cursor;
 use super::{CACHE_BYTES, Inner, Shared, Store, StoreError, panicked};
 
+/// How often sled reclaims space and syncs its file. Each step is flushed anyway, and a sync here delays the journal's.
+const RECLAIM_EVERY_MS: u64 = 2_000;
+
 /// Why a store is built anew, and where the old one lies.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rebuild {
@@ -96,12 +99,9 @@ fn judge(cursor: &Cursor, journal: &Reader) -> Result<(), String> {
     if cursor.next_record == 0 {
         return Ok(());
     }
-    match journal.read(cursor.next_record - 1) {
-        Err(ReadError::Absent(_)) => {
-            return Err(format!("it was filled up to record {}, which the journal has not", cursor.next_record - 1));
-        }
-        // Damage and refusals of the system are the journal's matter; they are named elsewhere.
-        Ok(_) | Err(_) => {}
+    // Damage and refusals of the system are the journal's matter; they are named elsewhere.
+    if let Err(ReadError::Absent(_)) = journal.read(cursor.next_record - 1) {
+        return Err(format!("it was filled up to record {}, which the journal has not", cursor.next_record - 1));
     }
     match journal.group_of(cursor.group_record) {
         Ok(group) if group.header.chain != cursor.chain => Err("it was filled from another journal".to_owned()),
@@ -111,13 +111,17 @@ fn judge(cursor: &Cursor, journal: &Reader) -> Result<(), String> {
 
 fn begin(folder: &Path) -> Result<Inner, StoreError> {
     crate::journal::create_folder(folder).map_err(|error| StoreError::Io { folder: folder.to_owned(), error })?;
-    Ok(Inner { db: Some(open_sled(folder)?), batch: Batch::default() })
+    let (db, mut batch) = (open_sled(folder)?, Batch::default());
+    // With a cursor from the first moment on, a store without one has lost it.
+    super::guarded(|| batch.commit(&db))?;
+    Ok(Inner { db: Some(db), batch })
 }
 
 /// Opens sled in a thread of its own: it panics on some damage, and what unwinds there ends there.
 fn open_sled(folder: &Path) -> Result<sled::Db, StoreError> {
     let path = folder.to_owned();
-    let open = move || sled::Config::new().path(path).cache_capacity(CACHE_BYTES).open();
+    let config = sled::Config::new().path(path).cache_capacity(CACHE_BYTES).flush_every_ms(Some(RECLAIM_EVERY_MS));
+    let open = move || config.open();
     let thread = std::thread::Builder::new().name("store-open".to_owned()).spawn(open);
     let thread = thread.map_err(|error| StoreError::Io { folder: folder.to_owned(), error })?;
     match thread.join() {

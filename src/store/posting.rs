@@ -31,15 +31,15 @@ pub(super) struct Posting {
 
 const POSTING_BYTES: usize = 16 + FOLDER_BYTES;
 
-/// Postings in one value: 40 KiB.
-const PER_VALUE: usize = 2_048;
+/// Postings in one value: 10 KiB, because a lookup reads one value of each run.
+const PER_VALUE: usize = 512;
 
 /// How many runs of about one size become one.
 const FAN: usize = 8;
 
-/// Runs of this many postings and more are not merged any more, so that a merge stays below 6 MiB; a million messages
-/// then lie in some thirty of them.
-const LARGE: u32 = 32_768;
+/// Runs of this many postings and more are not merged any more, so that a merge writes less than 700 KiB (see
+/// [`super::batch::STEP_BYTES`]); a million messages then lie in some seventy of them.
+const LARGE: u32 = 4_096;
 
 /// The first bytes of a name, with its meaning in the highest two bits.
 pub(super) fn key_of(name: Name, bytes: &[u8; 16]) -> u64 {
@@ -148,9 +148,9 @@ impl Runs {
             // The last value that begins before the key's end, and those before it while they begin with the key too.
             for item in tree.range(prefix..after).rev() {
                 let (key, value) = item?;
-                let postings = decode(sealed::open(&key, &value)?)?;
-                let start = postings.partition_point(|posting| posting.key < name);
-                found.extend(postings[start..].iter().take_while(|posting| posting.key == name));
+                let postings = chunks(sealed::open(&key, &value)?)?;
+                let start = postings.partition_point(|posting| Fields(posting).u64() < name);
+                found.extend(postings[start..].iter().map(read).take_while(|posting| posting.key == name));
                 if start > 0 {
                     break;
                 }
@@ -196,20 +196,27 @@ fn write(run: Run, postings: &[Posting], out: &mut impl FnMut(Change)) {
     }
 }
 
-fn decode(value: &[u8]) -> Result<Vec<Posting>, StoreError> {
-    let (chunks, rest) = value.as_chunks::<POSTING_BYTES>();
-    if !rest.is_empty() {
-        return Err(StoreError::Damaged("a run of lookups has a wrong length".to_owned()));
+fn chunks(value: &[u8]) -> Result<&[[u8; POSTING_BYTES]], StoreError> {
+    match value.as_chunks() {
+        (chunks, []) => Ok(chunks),
+        _ => Err(StoreError::Damaged("a run of lookups has a wrong length".to_owned())),
     }
-    let posting = |chunk: &[u8; POSTING_BYTES]| {
-        let mut fields = Fields(chunk);
-        Posting { key: fields.u64(), record: fields.u64(), folder: fields.take() }
-    };
-    Ok(chunks.iter().map(posting).collect())
 }
 
+fn read(posting: &[u8; POSTING_BYTES]) -> Posting {
+    let mut fields = Fields(posting);
+    Posting { key: fields.u64(), record: fields.u64(), folder: fields.take() }
+}
+
+fn decode(value: &[u8]) -> Result<Vec<Posting>, StoreError> {
+    Ok(chunks(value)?.iter().map(read).collect())
+}
+
+/// A value of a run with its key.
+type Keyed = (Vec<u8>, Vec<Posting>);
+
 /// The values of a run with their keys, in order.
-fn values(tree: &sled::Tree, run: u32) -> Result<Vec<(Vec<u8>, Vec<Posting>)>, StoreError> {
+fn values(tree: &sled::Tree, run: u32) -> Result<Vec<Keyed>, StoreError> {
     tree.scan_prefix(key::run(run))
         .map(|item| {
             let (key, value) = item?;
@@ -237,7 +244,7 @@ mod tests {
     }
 
     fn posting(record: u64) -> Posting {
-        let folder = Folder { peer: "XB".parse().unwrap(), outgoing: record % 2 == 0 };
+        let folder = Folder { peer: "XB".parse().unwrap(), outgoing: record.is_multiple_of(2) };
         // A multiplication by an odd number scatters the names as random ids do.
         Posting { key: record.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 2, record, folder: folder.bytes() }
     }
@@ -255,7 +262,7 @@ mod tests {
         assert_eq!(runs.count(), record);
         runs.check(&db).unwrap();
         let again = Runs::load(&db).unwrap();
-        assert!(again.runs.len() < 24, "{}", again.runs.len());
+        assert!(again.runs.len() < 32, "{}", again.runs.len());
         for record in (0..record).step_by(37).chain([record - 1]) {
             let expected = posting(record);
             assert_eq!(again.find(&db, expected.key).unwrap(), [expected]);

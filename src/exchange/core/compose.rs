@@ -11,6 +11,7 @@ use super::session::{Held, Outstanding, Step};
 use crate::exchange::env::Env;
 use crate::exchange::fold::{Author, Item, window_bytes};
 use crate::exchange::io::{Action, Effect, EntryRef, Notice};
+use crate::exchange::mutant::{self, Mutant};
 use crate::exchange::record::{Act, Drop, Place};
 use crate::name::{EntryId, Kind, Millis, NodeName, Pap, Precedence, Tlp, Volume};
 use crate::note::{Head, KeyAlgorithm, sign_log_line};
@@ -46,7 +47,7 @@ impl Core {
             if self.peer(name).is_none_or(|peer| peer.own.current.is_none()) {
                 continue;
             }
-            let more = self.append_batch(now, env, name);
+            let more = self.append_batch(now, name);
             self.sign_and_push(now, env, name);
             if more {
                 again.push(name);
@@ -59,7 +60,7 @@ impl Core {
     fn may_compose(&self, now: Millis, name: NodeName) -> bool {
         let Some(session) = self.sessions.get(&name) else { return false };
         let frozen = self.peer(name).and_then(|peer| peer.own.frozen.as_ref()).is_some_and(|frozen| !frozen.agreed);
-        matches!(session.step, Step::Ready)
+        (matches!(session.step, Step::Ready) || mutant::active(Mutant::SignBeforeHello))
             && !frozen
             && self.fold.fenced.is_none()
             && session.not_now_until.is_none_or(|until| until <= now)
@@ -163,11 +164,11 @@ impl Core {
     }
 
     /// Appends what fits; whether more waits that would fit another batch.
-    fn append_batch(&mut self, now: Millis, env: &mut dyn Env, name: NodeName) -> bool {
-        let _ = env;
+    fn append_batch(&mut self, now: Millis, name: NodeName) -> bool {
         let Some(session) = self.sessions.get(&name) else { return false };
         let deep = session.outstanding.len() >= DEPTH;
-        let limit = session.window.min(session.rate.unwrap_or(FIRST_RATE).saturating_mul(RATE_SECONDS));
+        let limit = if mutant::active(Mutant::IgnoreWindow) { u64::MAX } else { session.window };
+        let limit = limit.min(session.rate.unwrap_or(FIRST_RATE).saturating_mul(RATE_SECONDS));
         let Some(own) = self.peer(name).map(|peer| &peer.own) else { return false };
         let Some(volume) = own.current else { return false };
         let (mut used, mut fresh) = (own.unreceipted_bytes(), 0);
@@ -226,7 +227,7 @@ impl Core {
         if !new_entries && !full_due {
             return;
         }
-        let full = full_due || !session.full_signed;
+        let full = full_due || !session.full_signed || session.pushed == 0;
         if lines.is_none() || full && !full_now {
             self.sign_head(now, env, name, volume, full);
         }
@@ -281,7 +282,7 @@ impl Core {
         }
         if entries.len() as u64 != size.saturating_sub(pushed) {
             // The entries are not in memory (a restart, an older copy at the holder): the slow way.
-            return self.start_refill(now, name, volume, pushed, size);
+            return self.start_refill(name, volume, pushed, size);
         }
         self.release(Effect::Push { conn, origin, entries, note: text });
         let session = self.session(name);

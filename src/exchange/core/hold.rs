@@ -9,6 +9,7 @@ use super::policy::Judged;
 use crate::exchange::env::Env;
 use crate::exchange::fold::{Frozen, Peer};
 use crate::exchange::io::{Action, ConnId, Effect, Notice, Pushed, Shown};
+use crate::exchange::mutant::{self, Mutant};
 use crate::exchange::record::{Act, Place, Stowed};
 use crate::merkle::{CompactRange, leaf_hash};
 use crate::name::{Kind, Millis, NodeName, Origin, RefusalCode};
@@ -90,7 +91,7 @@ impl Core {
 
     fn check(&self, env: &dyn Env, name: NodeName, pushed: &Pushed) -> Result<Checked, NotTaken> {
         let Some(peer) = self.peer(name) else { return Err(NotTaken::NotNow(NotNowReason::Restricted)) };
-        if self.fold.fenced.is_some() {
+        if self.fold.fenced.is_some() && !mutant::active(Mutant::CosignWhileFenced) {
             return Err(NotTaken::NotNow(NotNowReason::SecondInstance));
         }
         if self.disk_full {
@@ -124,7 +125,8 @@ impl Core {
     fn place_of_push(&self, peer: &Peer, head: &Head, pushed: &Pushed) -> Result<Open, NotTaken> {
         let first = pushed.entries.first().map(|entry| entry.index);
         let held = peer.theirs.volume();
-        let agreed = peer.theirs.frozen.as_ref().is_none_or(|frozen| frozen.agreed);
+        let agreed =
+            peer.theirs.frozen.as_ref().is_none_or(|frozen| frozen.agreed || mutant::active(Mutant::DropFreeze));
         match held {
             Some((volume, held)) if volume == head.origin.volume => {
                 if !agreed {
@@ -134,9 +136,17 @@ impl Core {
                 if head.size == held.size() && head.root != held.range.root() {
                     return Ok(Open { keys, range: held.range.clone(), opening: false, contradiction: true });
                 }
-                if first.unwrap_or(head.size) != held.size() {
+                if first.unwrap_or(head.size) != held.size() && !mutant::active(Mutant::AcceptShorterTree) {
                     return Err(NotTaken::Shows);
                 }
+                Ok(Open { keys, range: held.range.clone(), opening: false, contradiction: false })
+            }
+            Some(_)
+                if mutant::active(Mutant::CosignOlderVolume)
+                    && peer.theirs.volumes.contains_key(&head.origin.volume) =>
+            {
+                let held = &peer.theirs.volumes[&head.origin.volume];
+                let keys = keys_for(&held.keys, &peer.keys);
                 Ok(Open { keys, range: held.range.clone(), opening: false, contradiction: false })
             }
             Some((volume, _)) if volume.number >= head.origin.volume.number => Err(NotTaken::Shows),
@@ -191,14 +201,14 @@ impl Core {
         let number = head.origin.volume.number;
         let receipted = judge_receipt(env, &good.checkpoint, self.me, &own_public(env)).is_some();
         for entry in &pushed.entries {
-            if entry.index != range.size() {
+            if entry.index != range.size() && !mutant::active(Mutant::AcceptShorterTree) {
                 return Err(NotTaken::Fault(FaultCode::Size, entry.index));
             }
             let header = entry.leaf.header().ok();
             let kind = header.as_ref().and_then(Header::known_kind);
             match &entry.payload {
                 Payload::Present { salt, body } => {
-                    if !entry.leaf.is_opened_by(salt, body) {
+                    if !entry.leaf.is_opened_by(salt, body) && !mutant::active(Mutant::SkipCommitmentCheck) {
                         return Err(NotTaken::Fault(FaultCode::CommitmentMismatch, entry.index));
                     }
                 }
@@ -211,15 +221,18 @@ impl Core {
             }
             range.push(leaf_hash(entry.leaf.bytes()));
         }
-        if head.size != range.size() {
+        if head.size != range.size() && !mutant::active(Mutant::AcceptShorterTree) {
             return Err(NotTaken::Fault(FaultCode::Size, head.size));
         }
-        if head.root != range.root() {
+        if head.root != range.root()
+            && !mutant::active(Mutant::AcceptWrongRoot)
+            && !mutant::active(Mutant::AcceptShorterTree)
+        {
             return Err(NotTaken::Fault(FaultCode::BadRoot, head.size));
         }
         let accounted = |index: &u64| voided.contains(&Target { volume: number, index: *index });
         missing.retain(|index| !accounted(index));
-        if !missing.is_empty() && !self.is_refill(name, head) {
+        if !missing.is_empty() && !self.is_refill(name, head) && !mutant::active(Mutant::TakeGaps) {
             return Err(NotTaken::Fault(FaultCode::Gap, missing[0]));
         }
         let full_seen = self.sessions.get(&name).is_some_and(|session| session.full_seen);
@@ -228,7 +241,7 @@ impl Core {
             return Err(NotTaken::Fault(FaultCode::BadSignature, head.size));
         }
         let still_missing = self.still_missing(peer, &voided, &pushed.entries, open.opening);
-        let receipt = missing.is_empty() && !still_missing;
+        let receipt = missing.is_empty() && !still_missing || mutant::active(Mutant::TakeGaps);
         Ok(Checked { good, range, receipt })
     }
 
@@ -293,7 +306,7 @@ impl Core {
 
     fn record_head(&mut self, now: Millis, env: &mut dyn Env, conn: ConnId, name: NodeName, checked: Checked) {
         let Good { head, author_lines, full, .. } = checked.good;
-        debug_assert_eq!(checked.range.size(), head.size);
+        debug_assert!(checked.range.size() == head.size || mutant::active(Mutant::AcceptShorterTree));
         let known = self.peer(name).and_then(|peer| peer.theirs.volumes.get(&head.origin.volume)?.head.as_ref());
         let known = known.filter(|known| known.size == head.size).map(|known| known.lines.clone());
         let known = known.unwrap_or_default();

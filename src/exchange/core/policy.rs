@@ -2,6 +2,7 @@
 
 use super::Core;
 use crate::exchange::fold::tag;
+use crate::exchange::mutant::{self, Mutant};
 use crate::name::{Kind, Millis, NodeName, RefusalCode};
 use crate::wire::{Body, EntryFrame, Header, Payload};
 
@@ -23,6 +24,7 @@ impl Core {
             return Judged { header: None, enclosures: 0, repeat: false, refused };
         };
         let known = self.peer(name).and_then(|peer| peer.theirs.recent.get(&header.id));
+        let known = known.filter(|_| !mutant::active(Mutant::SkipDuplicateCheck));
         let repeat = known.is_some();
         if known.is_some_and(|known| known != tag(&entry.leaf.commitment())) {
             let refused = Some(RefusalCode::DuplicateId);

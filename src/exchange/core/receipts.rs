@@ -56,7 +56,7 @@ impl Core {
         session.full_receipted |= receipt.full;
         (session.setbacks, session.pauses, session.peer_faults) = (0, 0, 0);
         self.take_receipt(now, name, held, lines.to_vec(), receipt.time);
-        self.receipt_moves_on(now, env, name, held);
+        self.receipt_moves_on(name, held);
     }
 
     /// Records a receipt and tells who waits, once it is durable.
@@ -93,7 +93,7 @@ impl Core {
         self.release(Effect::Delivered { entries, receipt_time: time });
     }
 
-    fn receipt_moves_on(&mut self, now: Millis, env: &mut dyn Env, name: NodeName, held: Held) {
+    fn receipt_moves_on(&mut self, name: NodeName, held: Held) {
         let session = self.session(name);
         // Receipts of one stream come in order; an older one changes nothing.
         let older = session.held.is_some_and(|known| known.volume == held.volume && known.size > held.size);
@@ -101,7 +101,7 @@ impl Core {
             session.held = Some(held);
         }
         if matches!(session.step, Step::Refill(_)) {
-            self.refill_receipted(now, env, name, held);
+            self.refill_receipted(name, held);
         }
         self.touch(name);
     }
@@ -222,6 +222,8 @@ impl Core {
             return;
         }
         if index == 0 {
+            // Each new volume is a new promise: never many of them in a row.
+            self.setback(now, name);
             return self.leave_volume(name);
         }
         let target = Target { volume: origin.volume.number, index };

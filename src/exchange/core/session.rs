@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+use bytes::Bytes;
+
 use crate::exchange::io::{ConnId, Dialler};
 use crate::merkle::CompactRange;
 use crate::name::{BootNonce, Hash, Millis, Origin, Volume};
@@ -34,7 +36,7 @@ pub(super) enum Step {
     /// The holder's copy agrees with the own log up to `Session::held`: append and push.
     Ready,
     /// Waits for the tree at the holder's size.
-    AwaitRange { volume: Volume, size: u64, root: Hash },
+    AwaitRange { held: Held, theirs: Bytes },
     /// Sends older entries; the tree stands at what has been sent.
     Refill(Refill),
     /// Gets own entries back.

@@ -4,6 +4,7 @@ use super::Core;
 use super::session::Session;
 use crate::exchange::env::Env;
 use crate::exchange::io::{Action, CloseCode};
+use crate::exchange::mutant::{self, Mutant};
 use crate::exchange::record::Drop;
 use crate::name::{Millis, NodeName};
 
@@ -28,7 +29,7 @@ impl Core {
         while let Some((at, name, id)) = self.expiries.first().copied().filter(|(at, _, _)| *at <= now) {
             self.expiries.remove(&(at, name, id));
             let waits = self.peer(name).is_some_and(|peer| peer.own.waiting.contains_key(&id));
-            if waits {
+            if waits || mutant::active(Mutant::ExpireAfterAppend) {
                 self.drop_item(now, name, id, Drop::Expired, 0);
             }
         }
@@ -51,7 +52,9 @@ impl Core {
         let session = self.session(name);
         if session.not_now_until.is_some_and(|at| at <= now) {
             session.not_now_until = None;
-            self.dirty.insert(name);
+            if !mutant::active(Mutant::ForgetRetry) {
+                self.dirty.insert(name);
+            }
         }
         let session = self.session(name);
         if session.full_at.is_some_and(|at| at <= now) {

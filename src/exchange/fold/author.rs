@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use serde::{Deserialize, Serialize};
 
 use super::{Frozen, RECENT_IDS, Recent, hash_of, keys_of};
+use crate::exchange::mutant::{self, Mutant};
 use crate::exchange::record::{Doubt, Drop, Stowed};
 use crate::merkle::CompactRange;
 use crate::name::{EntryId, Hash, Kind, NodeName, Origin, Precedence, Volume};
@@ -37,7 +38,10 @@ pub struct QueueKey {
 
 impl QueueKey {
     fn of(item: &Item) -> Self {
-        let slowness = Precedence::Flash.number() + 1 - item.header.precedence.number();
+        let mut slowness = Precedence::Flash.number() + 1 - item.header.precedence.number();
+        if mutant::active(Mutant::WrongOrder) {
+            slowness = 5 - slowness;
+        }
         Self { slowness: if is_void(item) { 0 } else { slowness }, exercise: item.header.exercise, queued: item.queued }
     }
 }
@@ -249,6 +253,12 @@ impl Author {
         self.reopen = None;
     }
 
+    /// A planted bug: what is in the log already waits once more.
+    pub(in crate::exchange) fn queue_unreceipted_again(&mut self) {
+        let items: Vec<Item> = self.unreceipted.iter().filter_map(|(_, item)| item.clone()).collect();
+        items.into_iter().for_each(|item| self.enqueue(item));
+    }
+
     /// Makes `volume` the open one. Entries outside the chain that it stands on are dead: their items queue again under
     /// their ids. Entries of volumes that were left, and that the chain contains after all, leave the queue.
     fn settle_on(&mut self, volume: Volume, replaced: Option<&BTreeSet<EntryId>>) {
@@ -261,7 +271,8 @@ impl Author {
         let entries: Vec<(u64, Option<Item>)> = self.unreceipted.drain(..).collect();
         for (index, item) in entries {
             let (Some(item), Some(old)) = (item, old) else { continue };
-            if !alive(&item.header.id, old, index) && !is_of_the_volume(&item) {
+            let forgotten = mutant::active(Mutant::ForgetRequeue);
+            if !alive(&item.header.id, old, index) && !is_of_the_volume(&item) && !forgotten {
                 self.left.push((item.header.id, old, index, item.queued));
                 self.enqueue(item);
             }
@@ -273,7 +284,7 @@ impl Author {
         for (id, (at, index, queued)) in dead {
             if alive(&id, at, index) {
                 self.recent.insert(id, (at, index, queued));
-            } else if !self.waiting.contains_key(&id) {
+            } else if !self.waiting.contains_key(&id) && !mutant::active(Mutant::ForgetRequeue) {
                 self.left.push((id, at, index, queued));
                 self.lost.insert(id, queued);
             }

@@ -12,6 +12,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::mutant::{self, Mutant};
 use super::record::{Act, Change, Doubt, Record, Stowed};
 use crate::name::{BootNonce, EntryId, JournalId, NodeName, Origin};
 use crate::note::PublicKeys;
@@ -131,6 +132,9 @@ impl Fold {
     }
 
     fn doubt(&mut self, doubt: Doubt) {
+        if mutant::active(Mutant::IgnoreDoubt) {
+            return;
+        }
         for peer in self.peers.values_mut() {
             peer.own.doubt = Some(doubt);
             peer.own.reopen = Some(VolumeReason::Restored);
