@@ -4,7 +4,6 @@ use std::path::Path;
 
 use verbale::audit::{VerifyOptions, verify};
 use verbale::exchange::{Act, Record};
-use verbale::note::Crypto;
 
 use crate::Failed;
 
@@ -40,7 +39,7 @@ pub fn read(folder: &Path) -> Result<Written, Failed> {
             }
         }
     }
-    let report = verify(&journal, VerifyOptions { verifier: &Crypto, opener: None, progress: None })?;
+    let report = verify(&journal, VerifyOptions::default())?;
     if !report.is_good() {
         let first = report.faults.first();
         return Err(format!("the log of {} does not verify: {first:?}", folder.display()).into());
