@@ -22,11 +22,12 @@ use crate::name::{EntryId, NodeName};
 
 use show::Subjects;
 pub(super) use show::{DEFAULT_ROWS as MAX_LISTED, kind_word};
-use uploads::{Incoming, Uploads};
+pub use uploads::Incoming;
+use uploads::Uploads;
 
 /// The daemon as the local interface sees it.
 #[derive(Clone)]
-pub(super) struct Front(Arc<Inner>);
+pub struct Front(Arc<Inner>);
 
 pub(super) struct Inner {
     node: Arc<Node>,
