@@ -161,12 +161,30 @@ impl RunError {
 /// # Errors
 /// See [`RunError`].
 pub async fn run(folder: PathBuf, settings: Settings) -> Result<(), RunError> {
-    logging::start(settings.log);
-    let signals = Signals::listen().map_err(|error| RunError::Io { path: folder.clone(), error })?;
-    run_until(folder, settings, signals).await
+    run_with(folder, settings, |_| std::future::pending()).await
 }
 
-async fn run_until(folder: PathBuf, settings: Settings, signals: Signals) -> Result<(), RunError> {
+/// As [`run`], with work inside the daemon's process: `inside` is given what the local interface is given, and the
+/// daemon stops in good order when it ends. Measurements send this way, without the socket and its JSON.
+///
+/// # Errors
+/// See [`RunError`].
+pub async fn run_with<F: Future<Output = ()>>(
+    folder: PathBuf,
+    settings: Settings,
+    inside: impl FnOnce(Front) -> F,
+) -> Result<(), RunError> {
+    logging::start(settings.log);
+    let signals = Signals::listen().map_err(|error| RunError::Io { path: folder.clone(), error })?;
+    run_until(folder, settings, signals, inside).await
+}
+
+async fn run_until<F: Future<Output = ()>>(
+    folder: PathBuf,
+    settings: Settings,
+    signals: Signals,
+    inside: impl FnOnce(Front) -> F,
+) -> Result<(), RunError> {
     let clock = Clock;
     let (orders, orders_received) = unbounded_channel();
     let ground = start::read(&folder, &settings, &orders)?;
@@ -225,7 +243,8 @@ async fn run_until(folder: PathBuf, settings: Settings, signals: Signals) -> Res
         sentinel: ground.sentinel_due.then_some(ground.journal_id),
     });
     let (stop, stopped) = oneshot::channel::<()>();
-    let served = tokio::spawn(crate::api::serve(socket, Front::new(node.clone(), ground.uploads), async {
+    let front = Front::new(node.clone(), ground.uploads);
+    let served = tokio::spawn(crate::api::serve(socket, front.clone(), async {
         let _ = stopped.await;
     }));
     let manager = ServiceManager::from_environment();
@@ -234,7 +253,7 @@ async fn run_until(folder: PathBuf, settings: Settings, signals: Signals) -> Res
     manager.ready(&format!("{} listens on {listening}", node.me));
     tokio::spawn(remind(node.clone()));
     let wishes = tokio::spawn(hear_wishes(node.clone(), signals, manager, listening));
-    let ended = turn.run().await;
+    let ended = beside(turn, inside(front), &node).await;
     wishes.abort();
     // Whoever still waits for an answer learns that there is none when the loop's end of the channel is gone.
     drop(stop);
@@ -244,6 +263,17 @@ async fn run_until(folder: PathBuf, settings: Settings, signals: Signals) -> Res
         Err(error) => tracing::error!(%error, "the node ends"),
     }
     ended
+}
+
+/// Runs the loop; it is told to stop when the work beside it ends.
+async fn beside(turn: Turn, inside: impl Future<Output = ()>, node: &Node) -> Result<(), RunError> {
+    let mut turn = std::pin::pin!(turn.run());
+    tokio::select! {
+        ended = &mut turn => return ended,
+        () = inside => {}
+    }
+    let _ = node.orders.send(Order::Stop);
+    turn.await
 }
 
 /// How long a stop waits for commands under way to have their answers.
