@@ -5,7 +5,7 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use crate::exchange::Record;
-use crate::journal::{Damage, Group, ReadError, Reader};
+use crate::journal::{Damage, Group, ReadError, Reader, free_bytes};
 
 use super::{Inner, Rebuild, Store, StoreError, guarded};
 
@@ -51,6 +51,9 @@ pub struct Progress {
     /// Why it stands still, where it does.
     pub failed: Option<String>,
 }
+
+/// Free bytes below which a store that cannot be written is not begun anew: sled's cache and its first segments.
+const REBUILD_ROOM: u64 = 64 << 20;
 
 /// How long the thread rests after the system refused something, unless somebody waits for it.
 const RETRY_FAILED: Duration = Duration::from_secs(5);
@@ -196,7 +199,7 @@ impl Worker {
                 Ok(()) => refused = 0,
                 Err(error) if error.is_damage() => self.begin_anew(&error),
                 // sled takes nothing more after an error of the system, such as a full disk, until it is opened anew.
-                Err(error @ StoreError::Io { .. }) if refused > 0 => self.begin_anew(&error),
+                Err(error @ StoreError::Io { .. }) if refused > 0 && self.has_room() => self.begin_anew(&error),
                 Err(error) => {
                     refused += 1;
                     self.fail(error.to_string());
@@ -247,6 +250,11 @@ impl Worker {
             }
             return Some(state.progress.durable);
         }
+    }
+
+    /// Whether the disk has room for a store that is begun anew: until then the old one still answers.
+    fn has_room(&self) -> bool {
+        free_bytes(&self.store.shared.folder).is_ok_and(|free| free >= REBUILD_ROOM)
     }
 
     fn fail(&self, reason: String) {
