@@ -98,7 +98,7 @@ pub struct Limits {
     pub lookup: Duration,
     /// For the last control frames before a close in order: two round trips of 700 ms.
     pub linger: Duration,
-    /// A sign of life is sent after this silence: mappings for UDP in routers live 30 s or more.
+    /// The side that dialled gives a sign of life after this silence: mappings for UDP in routers live 30 s or more.
     pub keep_alive: Duration,
     /// After this silence the connection is gone: three signs of life lost.
     pub idle: Duration,

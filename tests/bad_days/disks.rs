@@ -8,7 +8,7 @@ use std::process::Command;
 use verbale::api::{MessageState, Request, WaitFor};
 
 use crate::in_good_order;
-use crate::relay::mix;
+use crate::relay::lane::mix;
 use crate::rig::{Rig, RootOf, message, pair, until, up};
 use crate::world::{all_arrived, arrived_in_order, copy, queue, restore, subjects};
 
@@ -201,7 +201,7 @@ async fn a_full_disk_refuses_new_messages_in_plain_words_and_loses_nothing() {
     b.send(message(&a, "waits", WaitFor::Queued)).await;
     until("the peer knows why it waits", async || b.peer(&a).await.why.contains("not now")).await;
     let waits = b.peer(&a).await;
-    assert_eq!(waits.queue.queued + waits.queue.unreceipted, 1, "{waits:?}");
+    assert!(waits.queue.queued + waits.queue.unreceipted > 0 && waits.own_receipted == 0, "{waits:?}");
     // What was taken reaches the peer all the same: it costs the reserve little.
     small.clear();
     until("the node goes on by itself", async || {

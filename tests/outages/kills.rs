@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 use tokio::task::JoinSet;
 use verbale::api::{Client, MessageState, Reply, Request, Send, WaitFor};
 
-use crate::relay::{Weather, mix};
+use crate::relay::Weather;
+use crate::relay::lane::mix;
 use crate::rig::{PATIENCE, Rig, message, until};
 use crate::world::{World, subjects};
 

@@ -4,7 +4,7 @@
 //! The fate of the n-th datagram of each way is a function of the seed. It runs on a thread of its own, so that a test
 //! which blocks does not hold up the path.
 
-mod lane;
+pub mod lane;
 
 use std::collections::{BinaryHeap, HashMap};
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket as StdSocket};
@@ -15,7 +15,7 @@ use std::time::Instant;
 use tokio::net::UdpSocket;
 use tokio::sync::{mpsc, oneshot};
 
-pub use lane::{Counts, Weather, mix};
+pub use lane::{Counts, Weather};
 use lane::{Lane, Later};
 
 /// The largest datagram that UDP carries.
