@@ -47,13 +47,23 @@ fn path(folder: &TempDir) -> &str {
 fn without_a_daemon_every_command_that_needs_one_says_how_to_start_it() {
     let folder = TempDir::new().expect("a folder");
     let dir = path(&folder);
-    for command in [vec!["status"], vec!["inbox"], vec!["ping", "XB"], vec!["peer", "list"], vec!["log", "verify"]] {
+    for command in [vec!["status"], vec!["inbox"], vec!["ping", "XB"], vec!["peer", "list"], vec!["log", "show"]] {
         let mut arguments = vec!["--dir", dir];
         arguments.extend(command);
         let (exit, out, err) = said(&run(&arguments));
         assert_eq!((exit, out.as_str()), (Some(3), ""), "{arguments:?}");
         assert!(err.contains(&format!("no daemon answers in {dir}")), "{err}");
         assert!(err.contains(&format!("Start it with `verbale run --dir {dir}`.")), "{err}");
+    }
+}
+
+#[test]
+fn a_folder_without_a_journal_has_nothing_to_verify() {
+    let folder = TempDir::new().expect("a folder");
+    for command in ["verify", "rebuild", "replay"] {
+        let (exit, out, err) = said(&run(&["log", command, "--dir", path(&folder)]));
+        assert_eq!((exit, out.as_str()), (Some(5), ""), "{command}");
+        assert!(err.contains("holds no journal") && err.contains("--dir"), "{err}");
     }
 }
 

@@ -121,6 +121,21 @@ fn one_seed() {
     result.unwrap_or_else(|what| panic!("seed {seed}: {what}"));
 }
 
+/// Bytes of memory that a message may leave behind: its id and where it stands, within the bound of remembered ids.
+const ID_WEIGHT: usize = 64;
+
+#[test]
+fn of_ten_times_as_many_messages_only_their_ids_are_remembered() {
+    let weigh = |messages: u64| {
+        let (world, result) = run(7, Some(Plan { nodes: 2, messages, ..Plan::default() }), false);
+        result.unwrap_or_else(|what| panic!("{messages} messages: {what}"));
+        let folds = world.instances.iter().filter_map(|instance| instance.core.as_ref());
+        folds.map(|core| shell::bytes_of(core.fold()).len()).max().expect("two nodes run")
+    };
+    let (few, many) = (weigh(200), weigh(2_000));
+    assert!(many - few <= 1_800 * ID_WEIGHT, "I10: from {few} to {many} bytes");
+}
+
 #[test]
 fn a_few_worlds_hold_with_real_signatures() {
     for seed in 0..3 {

@@ -270,13 +270,16 @@ impl Auditor<'_> {
 
     /// Judges what waited for keys, and says what is worth knowing of each log.
     pub(super) fn finish(mut self) -> (VerifyReport, Vec<Again>) {
-        let deferred = std::mem::take(&mut self.deferred);
+        let mut deferred = std::mem::take(&mut self.deferred);
         if self.own_keys.is_empty() && !deferred.is_empty() {
-            let count = deferred.len();
-            self.report
-                .remark(format!("{count} receipts of this node were not judged: its journal names no keys of it"));
+            self.report.remark(format!(
+                "{} receipts of this node were not judged: it has opened no log of its own, so its journal does not list \
+                 its keys; its introduction does",
+                deferred.len()
+            ));
+            deferred.clear();
         }
-        for deferred in deferred.into_iter().filter(|_| !self.own_keys.is_empty()) {
+        for deferred in deferred {
             let Deferred { at, holder, head, lines, whose } = deferred;
             match judge_receipt(&head, lines, holder, &self.own_keys, self.verifier) {
                 Ok(_) => self.report.receipts += 1,

@@ -28,13 +28,16 @@ pub struct VerifyOptions<'a> {
     pub verifier: &'a dyn Verifier,
     /// Opens sealed bodies and reads files; without it they are counted.
     pub opener: Option<&'a dyn Opener>,
+    /// The node's own signing keys, where its introduction is at hand. A journal lists them only from the first log on
+    /// that the node opened; without them the receipts of a node that only listens cannot be judged.
+    pub own_keys: Vec<PublicKeys>,
     /// Called with the number of records read, every now and then.
     pub progress: Option<&'a mut dyn FnMut(u64)>,
 }
 
 impl Default for VerifyOptions<'_> {
     fn default() -> Self {
-        Self { verifier: &Crypto, opener: None, progress: None }
+        Self { verifier: &Crypto, opener: None, own_keys: Vec::new(), progress: None }
     }
 }
 
@@ -78,6 +81,7 @@ fn run(
     options: VerifyOptions<'_>,
 ) -> (VerifyReport, Vec<Again>) {
     let mut auditor = Auditor::new(options.verifier, options.opener);
+    auditor.own_keys = options.own_keys;
     let mut progress = options.progress;
     let mut told = 0;
     for group in groups {
@@ -101,6 +105,7 @@ fn run(
 /// Total: arbitrary bytes are records that nobody understands, at worst.
 pub fn verify_records(records: impl IntoIterator<Item = Bytes>, options: VerifyOptions<'_>) -> VerifyReport {
     let mut auditor = Auditor::new(options.verifier, options.opener);
+    auditor.own_keys = options.own_keys;
     for (number, bytes) in (0..).zip(records) {
         let blinding = [0; crate::journal::BLINDING_BYTES];
         let leaf = crate::journal::leaf_hash(&blinding, &bytes);

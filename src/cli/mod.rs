@@ -1,4 +1,4 @@
-//! The command line: one file per family of commands; must not know the network, nor (but for [`folder`]) the disk.
+//! The command line: one file per family of commands; must not know the network, nor (but for its file `folder`) the disk.
 //!
 //! [`main`] parses, runs one command and yields its exit code. Everything is said through [`out`]; everything that a
 //! peer wrote passes [`safe`] on its way to the terminal; every change goes through the daemon's local interface.

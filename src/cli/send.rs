@@ -387,10 +387,20 @@ fn render(page: &mut Page, names: &Names, sent: &[Sent]) {
             Some(time) => format!("{} by its clock", when::utc_and_local(time)),
             None => "none yet".to_owned(),
         };
-        let acknowledged = matches!(sent.state, MessageState::Acknowledged);
-        let mut fields = vec![("id", sent.id.to_string()), ("receipt", receipt)];
-        fields.push(("acknowledgement", if acknowledged { "given" } else { "see `verbale show`" }.to_owned()));
-        page.fields(&fields);
+        // An answer may come with or without an acknowledgement; which of them came stands in `verbale show`.
+        let (acknowledgement, answer) = match sent.state {
+            MessageState::Acknowledged => ("given", "none yet"),
+            MessageState::Answered => ("see `verbale show`", "came"),
+            MessageState::Declined => ("see `verbale show`", "declined"),
+            _ => ("none yet", "none yet"),
+        };
+        page.fields(&[
+            ("id", sent.id.to_string()),
+            ("receipt", receipt),
+            ("acknowledgement", acknowledgement.to_owned()),
+            ("answer", answer.to_owned()),
+        ]);
+        let acknowledged = sent.state == MessageState::Acknowledged;
         if acknowledged {
             page.line(format!("  {}", show::NOT_AGREEMENT));
         }

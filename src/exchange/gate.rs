@@ -30,9 +30,12 @@ impl<T> Gate<T> {
         Self { waiting: VecDeque::new(), durable: 0 }
     }
 
-    /// Holds `effect` until the first `records` records are durable.
+    /// Holds `effect` until the first `records` records are durable; what waits for none goes first.
     pub(super) fn hold(&mut self, records: u64, effect: T) {
-        self.waiting.push_back((records, effect));
+        match records {
+            0 => self.waiting.push_front((records, effect)),
+            _ => self.waiting.push_back((records, effect)),
+        }
     }
 
     /// Notes that the first `records` records are durable.

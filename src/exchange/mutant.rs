@@ -38,6 +38,7 @@ pub enum Mutant {
 
 impl Mutant {
     /// Every planted bug.
+    #[cfg(feature = "mutants")]
     pub const ALL: &'static [Self] = &[
         Self::CosignBeforeDurable,
         Self::PushBeforeDurable,

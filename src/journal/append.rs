@@ -14,7 +14,7 @@ use super::frame::{Hash, MAX_FRAME_BYTES, Position, RECORD_OVERHEAD_BYTES, frame
 /// must not eat the memory.
 pub const MAX_WAITING_BYTES: usize = 64 * 1024 * 1024;
 
-/// How long the writer waits before it tries a full disk again.
+/// How long the writer waits before it tries a full disk again, or looks whether its reserve can be taken again.
 const RETRY_FULL_DISK: Duration = Duration::from_secs(1);
 
 /// Why records were not taken, or did not become durable.
@@ -172,7 +172,7 @@ impl Shared {
 
     /// Waits for the next batch of calls that fit into one frame. `None`: closed and nothing waits. An empty batch:
     /// somebody asks to look at the disk again.
-    pub(crate) fn next_batch(&self, limit: usize) -> Option<Vec<Item>> {
+    pub(crate) fn next_batch(&self, limit: usize, look_for_room: bool) -> Option<Vec<Item>> {
         let mut queue = self.lock();
         loop {
             if std::mem::take(&mut queue.poked) {
@@ -186,6 +186,13 @@ impl Shared {
                     queue = waited.unwrap_or_else(PoisonError::into_inner).0;
                 }
                 None if queue.closing => return None,
+                // A node that takes nothing for want of room writes nothing either, and would wait for ever.
+                None if look_for_room => {
+                    let (waited, ended) =
+                        self.wake.wait_timeout(queue, RETRY_FULL_DISK).unwrap_or_else(PoisonError::into_inner);
+                    queue = waited;
+                    queue.poked |= ended.timed_out();
+                }
                 None => queue = self.wake.wait(queue).unwrap_or_else(PoisonError::into_inner),
             }
         }

@@ -56,7 +56,7 @@ impl Writer {
     /// Writes until the journal is closed or a write fails for good.
     pub(crate) fn run(mut self) {
         let _guard = FailOnPanic(Arc::clone(&self.shared));
-        while let Some(batch) = self.shared.next_batch(MAX_FRAME_BYTES) {
+        while let Some(batch) = self.shared.next_batch(MAX_FRAME_BYTES, self.condition == Condition::OnReserve) {
             if batch.is_empty() {
                 self.consider_reserve();
                 continue;

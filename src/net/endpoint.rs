@@ -88,8 +88,7 @@ pub fn bind(
     tls: TlsSettings,
     limits: Limits,
 ) -> Result<(NetHandle, mpsc::Receiver<NetEvent>), BindError> {
-    let shared = transport::transport(&limits);
-    let server = transport::server(server_config(&tls)?, shared.clone(), &limits)?;
+    let server = transport::server(server_config(&tls)?, &limits)?;
     let mut endpoints = Vec::new();
     for &address in listen {
         let failed = |source| BindError::Socket { address, source };
@@ -102,9 +101,9 @@ pub fn bind(
     let (events, receiver) = mpsc::channel(EVENT_QUEUE);
     let net = Arc::new(Net {
         strangers: Strangers::new(limits.handshakes, limits.handshakes_per_prefix),
+        transport: transport::dialling(&limits),
         limits: Arc::new(limits),
         tls: Tls(tls),
-        transport: shared,
         endpoints,
         events,
         dialling: Mutex::default(),

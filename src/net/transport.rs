@@ -10,8 +10,16 @@ use quinn::{
 
 use super::limits::{CRYPTO_BUFFER, INCOMING, INCOMING_BYTES, Limits, STREAM_WINDOW, STREAMS};
 
-/// The same for both directions of dialling.
-pub(super) fn transport(limits: &Limits) -> Arc<TransportConfig> {
+/// For the side that dials, which also gives the signs of life: it may sit behind a router that forgets, and a second
+/// set of them would double what an idle link costs.
+pub(super) fn dialling(limits: &Limits) -> Arc<TransportConfig> {
+    let mut config = shared(limits);
+    config.keep_alive_interval(Some(limits.keep_alive));
+    Arc::new(config)
+}
+
+/// What is the same for both directions of dialling.
+fn shared(limits: &Limits) -> TransportConfig {
     let mut config = TransportConfig::default();
     config
         .max_concurrent_bidi_streams(STREAMS.into())
@@ -23,11 +31,10 @@ pub(super) fn transport(limits: &Limits) -> Arc<TransportConfig> {
         .crypto_buffer_size(CRYPTO_BUFFER)
         // An observer could read the round trip time from it.
         .allow_spin(false)
-        .keep_alive_interval(Some(limits.keep_alive))
         .max_idle_timeout(IdleTimeout::try_from(limits.idle).ok());
     // quinn's 333 ms for the first round trip and its three lost probes stay: a link of 700 ms costs one repeated
     // handshake packet and no more.
-    Arc::new(config)
+    config
 }
 
 /// For dialling one node.
@@ -41,17 +48,13 @@ pub(super) fn client(
 }
 
 /// For accepting.
-pub(super) fn server(
-    tls: rustls::ServerConfig,
-    transport: Arc<TransportConfig>,
-    limits: &Limits,
-) -> Result<ServerConfig, NoInitialCipherSuite> {
+pub(super) fn server(tls: rustls::ServerConfig, limits: &Limits) -> Result<ServerConfig, NoInitialCipherSuite> {
     let mut config = ServerConfig::with_crypto(Arc::new(QuicServerConfig::try_from(tls)?));
     let mut tokens = ValidationTokenConfig::default();
     // A token that is valid later would let its holder pass without a retry.
     tokens.sent(0).log(Arc::new(NoneTokenLog));
     config
-        .transport_config(transport)
+        .transport_config(Arc::new(shared(limits)))
         .validation_token_config(tokens)
         .retry_token_lifetime(limits.handshake)
         .migration(false)

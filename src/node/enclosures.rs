@@ -17,6 +17,9 @@ use crate::wire::{Body, Enclosure, EnclosureAbsent, Payload};
 /// The pause after which a file is asked for again that the peer did not have yet, or that found no room here.
 const TRY_AGAIN: Duration = Duration::from_secs(60);
 
+/// The pause after a transfer that broke off: the connection may be gone, or the author may not be able to read the file.
+const AFTER_BREAK: Duration = Duration::from_secs(2);
+
 /// Bytes of the file system that stay free: what the journal needs to go on is kept back by itself.
 const KEEP_FREE: u64 = 256 << 20;
 
@@ -90,7 +93,7 @@ enum Stop {
 }
 
 async fn fetch_all(node: Arc<Node>, net: NetHandle, peer: NodeName, conn: ConnId, files: Vec<Wanted>) {
-    let mut later = false;
+    let mut pause = Duration::ZERO;
     for wanted in files {
         let Wanted { entry, ordinal, .. } = wanted;
         match fetch_one(&node, &net, conn, wanted).await {
@@ -102,16 +105,17 @@ async fn fetch_all(node: Arc<Node>, net: NetHandle, peer: NodeName, conn: ConnId
                 tracing::info!(%peer, %entry, ordinal, %code, "a file will not come");
                 node.feed(Input::EnclosureEnded { peer, entry, ordinal, code });
             }
-            Err(Stop::Connection) => break,
+            Err(Stop::Connection) => {
+                pause = AFTER_BREAK;
+                break;
+            }
             Err(Stop::Later(why)) => {
                 tracing::info!(%peer, %entry, ordinal, why, "a file waits");
-                later = true;
+                pause = TRY_AGAIN;
             }
         }
     }
-    if later {
-        tokio::time::sleep(TRY_AGAIN).await;
-    }
+    tokio::time::sleep(pause).await;
     let _ = node.orders.send(Order::FilesEnded(peer));
 }
 

@@ -6,9 +6,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair, PqdsaKeyPair};
 
+use tokio::sync::mpsc::UnboundedSender;
+
+use super::order::Order;
 use crate::exchange::{Env, Sealed};
 use crate::identity::SigningKeys;
-use crate::journal::{BLOCK_SLOTS, SlotError, Vault};
+use crate::journal::{BLOCK_SLOTS, Condition, SlotError, Vault};
 use crate::note::{Crypto, KeyAlgorithm, PublicKeys, Signer, Verifier};
 
 /// Ready slots below which more are made: several of the largest groups, and a second at full speed.
@@ -55,13 +58,14 @@ impl Signer for HeadKeys {
 pub(super) struct NodeEnv {
     keys: HeadKeys,
     vault: Arc<Vault>,
+    orders: UnboundedSender<Order>,
     making: Arc<AtomicBool>,
     random: Vec<u8>,
 }
 
 impl NodeEnv {
-    pub(super) fn new(keys: SigningKeys, vault: Arc<Vault>) -> Self {
-        let env = Self { keys: HeadKeys::new(keys), vault, making: Arc::default(), random: Vec::new() };
+    pub(super) fn new(keys: SigningKeys, vault: Arc<Vault>, orders: UnboundedSender<Order>) -> Self {
+        let env = Self { keys: HeadKeys::new(keys), vault, orders, making: Arc::default(), random: Vec::new() };
         env.make_slots();
         env
     }
@@ -71,10 +75,10 @@ impl NodeEnv {
         if self.vault.spare() >= SPARE_SLOTS || self.making.swap(true, Ordering::AcqRel) {
             return;
         }
-        let (vault, making) = (self.vault.clone(), self.making.clone());
+        let (vault, making, orders) = (self.vault.clone(), self.making.clone(), self.orders.clone());
         let make = move || {
             if let Err(error) = vault.ensure_spare(2 * SPARE_SLOTS) {
-                tracing::error!(%error, "no new key slots");
+                tell(&orders, &error);
             }
             making.store(false, Ordering::Release);
         };
@@ -118,12 +122,22 @@ impl Env for NodeEnv {
                 }
                 Some(Sealed { slot: sealed.slot, bytes: sealed.bytes })
             }
-            Err(SlotError::DiskFull) => None,
             Err(error) => {
-                tracing::error!(%error, "a body cannot be sealed");
+                tell(&self.orders, &error);
                 None
             }
         }
+    }
+}
+
+/// A full disk passes by; after a failed sync of the slot files nobody knows what they hold, and the process ends.
+fn tell(orders: &UnboundedSender<Order>, error: &SlotError) {
+    match error {
+        SlotError::DiskFull => tracing::warn!("there is no room for new key slots"),
+        SlotError::Io { .. } => {
+            let _ = orders.send(Order::Journal(Condition::Failed(format!("the key slots: {error}"))));
+        }
+        _ => tracing::error!(%error, "a body cannot be sealed"),
     }
 }
 

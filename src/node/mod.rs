@@ -5,7 +5,7 @@
 //! a folder to a state that can be believed), `order` (what the parts tell the loop, and what all share), `turn`,
 //! `perform`; the seams `clock`, `env`, `links` (network), `index` (store), `snapshot`; `push`, `serve`, `enclosures`
 //! (what travels), `history` (what was written); `desk` (what the local interface asks for), `officers`, `roster`;
-//! `standing`, `status`, `on_message`, `refusals`, `reload`, `logging`, `notify`.
+//! `standing`, `status`, `verify`, `on_message`, `refusals`, `reload`, `logging`, `notify`.
 
 mod clock;
 mod desk;
@@ -32,5 +32,8 @@ mod standing;
 mod start;
 mod status;
 mod turn;
+mod verify;
 
-pub use run::{RunError, run};
+pub use desk::{Front, Incoming};
+pub use officers::officer_name;
+pub use run::{RunError, run, run_with};

@@ -66,8 +66,8 @@ fn write_name(folder: &Path, vault: &Vault, number: u32, name: &str) -> io::Resu
     files::replace(&path_of(folder, number), &bytes)
 }
 
-/// The name of an officer; `None` where there is none, or where it was erased.
-pub(super) fn name(folder: &Path, vault: &Vault, number: u32) -> Option<String> {
+/// The name of an officer by the number that the journal has; `None` where there is none, or where it was erased.
+pub fn officer_name(folder: &Path, vault: &Vault, number: u32) -> Option<String> {
     let bytes = files::read_limited(&path_of(folder, number), MAX_FILE_BYTES).ok()?;
     let (slot, sealed) = bytes.split_first_chunk()?;
     match vault.open_sealed(u64::from_be_bytes(*slot), sealed) {
@@ -112,6 +112,23 @@ fn name_in(list: &str, uid: u32) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::journal::WrappingKey;
+
+    #[test]
+    fn a_name_lies_sealed_beside_the_journal_and_is_gone_with_its_slot() {
+        let folder = tempfile::tempdir().unwrap();
+        let key = WrappingKey::create(&folder.path().join("slots.key")).unwrap();
+        let vault = Vault::open(folder.path(), &key, 0).unwrap();
+        assert_eq!(slots_used(folder.path()).unwrap(), 0);
+        write_name(folder.path(), &vault, 3, "duty").unwrap();
+        let file = fs::read(path_of(folder.path(), 3)).unwrap();
+        assert!(!file.windows(4).any(|part| part == b"duty"));
+        assert_eq!(officer_name(folder.path(), &vault, 3).as_deref(), Some("duty"));
+        assert_eq!(officer_name(folder.path(), &vault, 4), None);
+        let slot = slots_used(folder.path()).unwrap() - 1;
+        vault.destroy(&[slot]).unwrap();
+        assert_eq!(officer_name(folder.path(), &vault, 3), None);
+    }
 
     #[test]
     fn a_user_is_found_by_number_and_broken_lines_are_passed_over() {

@@ -15,7 +15,7 @@ use super::push::Resolved;
 use super::roster::Roster;
 use super::standing::Standing;
 use crate::exchange::{Answer, Command, ConnId, Core, Input};
-use crate::identity::{Introduction, SharedAnchors};
+use crate::identity::{Introduction, OwnTls, SharedAnchors};
 use crate::journal::{Condition, EnclosureStore, Reader, Vault};
 use crate::name::{Millis, NodeName};
 use crate::settings::Settings;
@@ -65,6 +65,8 @@ pub(super) struct Node {
     pub(super) clock: Clock,
     /// What it says of itself.
     pub(super) introduction: Arc<Introduction>,
+    /// What handshakes show.
+    pub(super) own_tls: OwnTls,
     /// Until when the own TLS certificate is valid.
     pub(super) certificate_until: Mutex<Millis>,
     /// Reads the journal.

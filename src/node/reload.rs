@@ -1,10 +1,11 @@
-//! Reads the configuration again while the node runs: peers, limits, the alert, the log level. What needs a restart is
+//! Reads the configuration again while the node runs: peers, limits, the alert, the log level, and the TLS certificate. What needs a restart is
 //! named and left as it is.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
 use super::logging;
 use super::order::{Node, Order};
+use crate::identity::NodeKeys;
 use crate::settings::{Settings, SettingsError};
 
 /// Reads the configuration of a folder and has the loop put it in force.
@@ -16,9 +17,27 @@ pub(super) fn reload(node: &Node) -> Result<(), SettingsError> {
     for key in needs_restart(&node.settings(), &new) {
         tracing::warn!(key, "this setting has changed and counts from the next start on");
     }
+    renew_certificate(node);
     logging::set_level(new.log.level);
     let _ = node.orders.send(Order::Reload(Arc::new(keep_fixed(&node.settings(), new))));
     Ok(())
+}
+
+/// Takes a renewed TLS certificate into use; handshakes from now on show it. One that cannot be used changes nothing.
+fn renew_certificate(node: &Node) {
+    let renewed = NodeKeys::load(&node.folder).map_err(|error| error.to_string()).and_then(|keys| {
+        if keys.node() != node.me {
+            return Err(format!("the keys in the folder are those of {}", keys.node()));
+        }
+        node.own_tls.replace(&keys.tls).map_err(|error| error.to_string())?;
+        Ok(keys.tls.leaf().not_after)
+    });
+    match renewed {
+        Ok(until) => *node.certificate_until.lock().unwrap_or_else(PoisonError::into_inner) = until,
+        Err(why) => {
+            tracing::error!(why, "the TLS certificate was not read again; the node goes on with the one it has")
+        }
+    }
 }
 
 /// The keys that differ and that a running node cannot change.

@@ -161,19 +161,42 @@ impl RunError {
 /// # Errors
 /// See [`RunError`].
 pub async fn run(folder: PathBuf, settings: Settings) -> Result<(), RunError> {
-    logging::start(settings.log);
-    let signals = Signals::listen().map_err(|error| RunError::Io { path: folder.clone(), error })?;
-    run_until(folder, settings, signals).await
+    run_with(folder, settings, |_| std::future::pending()).await
 }
 
-async fn run_until(folder: PathBuf, settings: Settings, signals: Signals) -> Result<(), RunError> {
+/// As [`run`], with work inside the daemon's process: `inside` is given what the local interface is given, and the
+/// daemon stops in good order when it ends. Measurements send this way, without the socket and its JSON.
+///
+/// # Errors
+/// See [`RunError`].
+pub async fn run_with<F: Future<Output = ()>>(
+    folder: PathBuf,
+    settings: Settings,
+    inside: impl FnOnce(Front) -> F,
+) -> Result<(), RunError> {
+    logging::start(settings.log);
+    let signals = Signals::listen().map_err(|error| RunError::Io { path: folder.clone(), error })?;
+    run_until(folder, settings, signals, inside).await
+}
+
+async fn run_until<F: Future<Output = ()>>(
+    folder: PathBuf,
+    settings: Settings,
+    signals: Signals,
+    inside: impl FnOnce(Front) -> F,
+) -> Result<(), RunError> {
     let clock = Clock;
     let (orders, orders_received) = unbounded_channel();
     let ground = start::read(&folder, &settings, &orders)?;
     let (anchors, own, introduction) = trust(&ground)?;
     let refusals = Refusals::new(orders.clone(), clock);
-    let tls =
-        TlsSettings { anchors: anchors.clone(), own, log: refusals, post_quantum: settings.pq, clock: Arc::new(clock) };
+    let tls = TlsSettings {
+        anchors: anchors.clone(),
+        own: own.clone(),
+        log: refusals,
+        post_quantum: settings.pq,
+        clock: Arc::new(clock),
+    };
     let limits = Limits { push_window: settings.exchange.window, ..Limits::default() };
     let (net, events) = crate::net::bind(&settings.listen, tls, limits)?;
     let listening = net.local_addresses();
@@ -189,6 +212,7 @@ async fn run_until(folder: PathBuf, settings: Settings, signals: Signals) -> Res
         newest_at_start: ground.newest,
         clock,
         introduction,
+        own_tls: own,
         certificate_until,
         journal: ground.journal.reader(),
         durable: watch::Sender::new(ground.journal.tail().next_record),
@@ -211,7 +235,7 @@ async fn run_until(folder: PathBuf, settings: Settings, signals: Signals) -> Res
     let turn = Turn::new(Parts {
         node: node.clone(),
         core,
-        env: NodeEnv::new(ground.keys.signing, ground.vault),
+        env: NodeEnv::new(ground.keys.signing, ground.vault, node.orders.clone()),
         journal: ground.journal,
         links: Links::new(net, events, boot),
         snapshots: Snapshots::new(ground.snapshots, ground.journal_id, ground.replayed),
@@ -219,7 +243,8 @@ async fn run_until(folder: PathBuf, settings: Settings, signals: Signals) -> Res
         sentinel: ground.sentinel_due.then_some(ground.journal_id),
     });
     let (stop, stopped) = oneshot::channel::<()>();
-    let served = tokio::spawn(crate::api::serve(socket, Front::new(node.clone(), ground.uploads), async {
+    let front = Front::new(node.clone(), ground.uploads);
+    let served = tokio::spawn(crate::api::serve(socket, front.clone(), async {
         let _ = stopped.await;
     }));
     let manager = ServiceManager::from_environment();
@@ -228,7 +253,7 @@ async fn run_until(folder: PathBuf, settings: Settings, signals: Signals) -> Res
     manager.ready(&format!("{} listens on {listening}", node.me));
     tokio::spawn(remind(node.clone()));
     let wishes = tokio::spawn(hear_wishes(node.clone(), signals, manager, listening));
-    let ended = turn.run().await;
+    let ended = beside(turn, inside(front), &node).await;
     wishes.abort();
     // Whoever still waits for an answer learns that there is none when the loop's end of the channel is gone.
     drop(stop);
@@ -238,6 +263,17 @@ async fn run_until(folder: PathBuf, settings: Settings, signals: Signals) -> Res
         Err(error) => tracing::error!(%error, "the node ends"),
     }
     ended
+}
+
+/// Runs the loop; it is told to stop when the work beside it ends.
+async fn beside(turn: Turn, inside: impl Future<Output = ()>, node: &Node) -> Result<(), RunError> {
+    let mut turn = std::pin::pin!(turn.run());
+    tokio::select! {
+        ended = &mut turn => return ended,
+        () = inside => {}
+    }
+    let _ = node.orders.send(Order::Stop);
+    turn.await
 }
 
 /// How long a stop waits for commands under way to have their answers.

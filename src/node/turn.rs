@@ -290,12 +290,20 @@ impl Turn {
     /// The last group, a word of farewell, a snapshot.
     async fn finish(mut self) -> Result<(), RunError> {
         let deadline = tokio::time::Instant::now() + STOP_LIMIT;
-        while self.written.is_some() {
-            match tokio::time::timeout_at(deadline, self.orders.recv()).await {
-                Ok(Some(order @ (Order::Durable(_) | Order::Journal(_)))) => self.take(order)?,
-                Ok(Some(_)) => {}
-                Ok(None) | Err(_) => break,
+        // What rides with the next group is written too, so that the snapshot holds everything.
+        while self.written.is_some() || self.core.fold().next_record() != self.node.journal_end() {
+            let due = self.core.poll_timeout().map_or(MAX_SLEEP, |due| due.since(self.now()).min(MAX_SLEEP));
+            tokio::select! {
+                order = self.orders.recv() => match order {
+                    Some(order @ (Order::Durable(_) | Order::Journal(_))) => self.take(order)?,
+                    Some(_) => {}
+                    None => break,
+                },
+                () = tokio::time::sleep(due) => {}
+                () = tokio::time::sleep_until(deadline) => break,
             }
+            let now = self.now();
+            self.core.handle_timeout(now, &mut self.env);
             self.drain()?;
         }
         self.links.farewell().await;

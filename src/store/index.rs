@@ -5,7 +5,7 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use crate::exchange::Record;
-use crate::journal::{Damage, Group, ReadError, Reader};
+use crate::journal::{Damage, Group, ReadError, Reader, free_bytes};
 
 use super::{Inner, Rebuild, Store, StoreError, guarded};
 
@@ -30,7 +30,7 @@ pub enum IndexError {
     /// The thread has ended.
     #[error("the index is closed")]
     Closed,
-    /// The store cannot be written; the thread tries again with the next record.
+    /// The store cannot be written; the thread tries again, and builds the store anew where that does not help.
     #[error("the index cannot be written: {0}")]
     Failed(String),
 }
@@ -51,6 +51,12 @@ pub struct Progress {
     /// Why it stands still, where it does.
     pub failed: Option<String>,
 }
+
+/// Free bytes below which a store that cannot be written is not begun anew: sled's cache and its first segments.
+const REBUILD_ROOM: u64 = 64 << 20;
+
+/// How long the thread rests after the system refused something, unless somebody waits for it.
+const RETRY_FAILED: Duration = Duration::from_secs(5);
 
 #[derive(Default)]
 struct State {
@@ -181,6 +187,7 @@ impl Worker {
         state.progress.indexed = self.store.next_record();
         self.desk.changed.notify_all();
         drop(state);
+        let mut refused = 0;
         while let Some(until) = self.next_step() {
             let result = self.take_in(until);
             let mut state = self.desk.lock();
@@ -189,9 +196,14 @@ impl Worker {
             self.desk.changed.notify_all();
             drop(state);
             match result {
-                Ok(()) => {}
+                Ok(()) => refused = 0,
                 Err(error) if error.is_damage() => self.begin_anew(&error),
-                Err(error) => self.fail(error.to_string()),
+                // sled takes nothing more after an error of the system, such as a full disk, until it is opened anew.
+                Err(error @ StoreError::Io { .. }) if refused > 0 && self.has_room() => self.begin_anew(&error),
+                Err(error) => {
+                    refused += 1;
+                    self.fail(error.to_string());
+                }
             }
         }
         let mut state = self.desk.lock();
@@ -214,9 +226,19 @@ impl Worker {
                 continue;
             }
             let behind = state.progress.durable.saturating_sub(state.progress.indexed);
-            if behind == 0 || (state.progress.failed.is_some() && state.waiting == 0) {
+            if behind == 0 {
                 state = self.desk.wait(state);
                 continue;
+            }
+            if state.progress.failed.is_some() && state.waiting == 0 {
+                let rest = |state: &mut State| state.waiting == 0 && !state.stop && state.rebuild.is_none();
+                let waited = self.desk.changed.wait_timeout_while(state, RETRY_FAILED, rest);
+                let (waited, ended) = waited.unwrap_or_else(PoisonError::into_inner);
+                if !ended.timed_out() {
+                    state = waited;
+                    continue;
+                }
+                return Some(waited.progress.durable);
             }
             if behind < ENOUGH && state.waiting == 0 {
                 let due = |state: &mut State| {
@@ -228,6 +250,11 @@ impl Worker {
             }
             return Some(state.progress.durable);
         }
+    }
+
+    /// Whether the disk has room for a store that is begun anew: until then the old one still answers.
+    fn has_room(&self) -> bool {
+        free_bytes(&self.store.shared.folder).is_ok_and(|free| free >= REBUILD_ROOM)
     }
 
     fn fail(&self, reason: String) {

@@ -100,8 +100,8 @@ fn judge(cursor: &Cursor, journal: &Reader) -> Result<(), String> {
         return Ok(());
     }
     // Damage and refusals of the system are the journal's matter; they are named elsewhere.
-    if let Err(ReadError::Absent(last)) = journal.read(cursor.next_record - 1) {
-        return Err(format!("it was filled up to record {last}, which the journal has not"));
+    if let Err(ReadError::Absent(_)) = journal.read(cursor.next_record - 1) {
+        return Err(format!("it was filled up to record {}, which the journal has not", cursor.next_record - 1));
     }
     match journal.group_of(cursor.group_record) {
         Ok(group) if group.header.chain != cursor.chain => Err("it was filled from another journal".to_owned()),

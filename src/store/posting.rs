@@ -213,10 +213,10 @@ fn decode(value: &[u8]) -> Result<Vec<Posting>, StoreError> {
 }
 
 /// A value of a run with its key.
-type KeyedPostings = (Vec<u8>, Vec<Posting>);
+type Keyed = (Vec<u8>, Vec<Posting>);
 
 /// The values of a run with their keys, in order.
-fn values(tree: &sled::Tree, run: u32) -> Result<Vec<KeyedPostings>, StoreError> {
+fn values(tree: &sled::Tree, run: u32) -> Result<Vec<Keyed>, StoreError> {
     tree.scan_prefix(key::run(run))
         .map(|item| {
             let (key, value) = item?;
@@ -244,7 +244,7 @@ mod tests {
     }
 
     fn posting(record: u64) -> Posting {
-        let folder = Folder { peer: "XB".parse().unwrap(), outgoing: record % 2 == 0 };
+        let folder = Folder { peer: "XB".parse().unwrap(), outgoing: record.is_multiple_of(2) };
         // A multiplication by an odd number scatters the names as random ids do.
         Posting { key: record.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 2, record, folder: folder.bytes() }
     }

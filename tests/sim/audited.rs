@@ -31,7 +31,8 @@ impl World {
         let honest = self.instances.iter().enumerate().filter(|(_, node)| !node.gone && node.liar.is_none());
         let audit = |(who, node): (usize, &super::world::Instance)| {
             let opener = Unveiled { lost: &node.disk.lost_slots };
-            let options = VerifyOptions { verifier: node.env.keys.judge(), opener: Some(&opener), progress: None };
+            let options =
+                VerifyOptions { verifier: node.env.keys.judge(), opener: Some(&opener), ..VerifyOptions::default() };
             let records = node.disk.records.iter().map(|record| record.encode());
             (format!("{}#{who}", node.name), verify_records(records, options))
         };

@@ -84,6 +84,8 @@ pub struct Item {
     pub dropped: Option<Drop>,
     /// Every place where it was ever appended or found.
     pub places: Vec<Place>,
+    /// Stood in the log before, perhaps in a branch that was given up.
+    stood: bool,
 }
 
 /// A volume that is being got back from its holder.
@@ -100,6 +102,8 @@ pub struct Known<'a> {
     pub judge: &'a dyn Verifier,
     /// Windows announced to this instance per peer, where one is known.
     pub windows: &'a BTreeMap<NodeName, u64>,
+    /// Peers that contradict themselves: liars, and nodes that ran twice.
+    pub unsteady: &'a BTreeSet<NodeName>,
 }
 
 /// What one instance durably knows.
@@ -198,7 +202,7 @@ impl Ledger {
                 };
             }
             Act::Queued { peer, header, .. } => {
-                self.queued(*peer, number, header)?;
+                self.queued(*peer, number, header, known)?;
             }
             Act::Dropped { id, why, .. } => self.dropped(id, *why)?,
             Act::VolumeOpened { place, leaf, body, .. } => self.volume_opened(place, leaf, body)?,
@@ -241,12 +245,15 @@ impl Ledger {
     }
 
     /// An id is queued once; again only where its entry stands in a dead volume.
-    fn queued(&mut self, peer: NodeName, record: u64, header: &Header) -> Verdict {
-        let mut item = Item { peer, record, header: header.clone(), dropped: None, places: vec![] };
+    fn queued(&mut self, peer: NodeName, record: u64, header: &Header, known: &Known<'_>) -> Verdict {
+        let mut item = Item { peer, record, header: header.clone(), dropped: None, places: vec![], stood: false };
         if let Some(old) = self.items.get(&header.id) {
             let dead = !old.places.is_empty() && !old.places.iter().any(|place| self.is_live(place));
-            check(dead && old.dropped.is_none(), || format!("{} was queued twice", header.id))?;
+            check(dead && old.dropped.is_none() || known.unsteady.contains(&peer), || {
+                format!("{} was queued twice: {:?}, stood at {:?}", header.id, old.dropped, old.places)
+            })?;
             item.places.clone_from(&old.places);
+            item.stood = true;
         }
         self.items.insert(header.id, item);
         Ok(())
@@ -285,24 +292,28 @@ impl Ledger {
         check(item.record == queued, || format!("{place:?} refers to record {queued}"))?;
         check(item.dropped.is_none(), || format!("{} appended after it was dropped", header.id))?;
         let lives = item.places.iter().find(|earlier| self.is_live(earlier)).copied();
-        check(lives.is_none(), || format!("{} appended twice: {lives:?} and {place:?}", header.id))?;
+        check(lives.is_none() || known.unsteady.contains(&place.peer), || {
+            format!("{} appended twice: {lives:?} and {place:?}", header.id)
+        })?;
         check(item.header.expires.is_none_or(|at| at > time), || format!("{} appended after it expired", header.id))?;
         self.check_order(item, time)?;
         self.check_window(place, leaf, &header, known)?;
         self.own.get_mut(&origin).expect("checked").push(leaf);
-        self.items.get_mut(&header.id).expect("checked").places.push(*place);
+        let item = self.items.get_mut(&header.id).expect("checked");
+        item.places.push(*place);
+        item.stood = true;
         Ok(())
     }
 
     /// Precedence, then real before exercise, then age; machines and what once stood in a dead volume aside.
     fn check_order(&self, item: &Item, time: Millis) -> Verdict {
         let rank = |item: &Item| (std::cmp::Reverse(item.header.precedence), item.header.exercise, item.record);
-        if item.header.is_machine() || !item.places.is_empty() {
+        if item.header.is_machine() || item.stood {
             return Ok(());
         }
         let waits = |other: &&Item| {
             other.peer == item.peer
-                && other.places.is_empty()
+                && !other.stood
                 && other.dropped.is_none()
                 && !other.header.is_machine()
                 && other.header.expires.is_none_or(|at| at > time)
@@ -331,7 +342,8 @@ impl Ledger {
     fn signed(&mut self, place: &Place, root: &Hash, lines: &[String]) -> Verdict {
         let origin = self.origin(place, true);
         check(!self.fenced, || format!("signed while fenced: {place:?}"))?;
-        check(!self.doubts.contains(&place.peer), || format!("signed {place:?} in doubt about its own memory"))?;
+        let known = self.own.get(&origin).is_some_and(|copy| copy.heads.contains_key(&place.index));
+        check(known || !self.doubts.contains(&place.peer), || format!("signed {place:?} in doubt about its memory"))?;
         check(self.frozen.get(&(place.peer, true)) != Some(&place.volume), || {
             format!("signed while frozen: {place:?}")
         })?;
@@ -464,7 +476,11 @@ impl Ledger {
         }
         let fetching = self.fetching.get_mut(&origin).expect("just made");
         let next = fetching.first + fetching.leaves.len() as u64;
-        check(place.index == next, || format!("fetched {place:?}, {next} follows"))?;
+        if place.index != next {
+            // A fetch that was cut off begins again where the own copy ends.
+            check(place.index == size, || format!("fetched {place:?}, {next} follows"))?;
+            *fetching = Fetching { first: size, leaves: Vec::new(), body: None };
+        }
         if place.index == 0 {
             fetching.body = open(payload).and_then(|(_, body)| VolumeBody::decode(body).ok());
         }
@@ -501,6 +517,7 @@ impl Ledger {
         for (index, leaf) in copy.leaves.iter().enumerate().skip(same as usize) {
             if let Some(item) = leaf.header().ok().and_then(|header| self.items.get_mut(&header.id)) {
                 item.places.push(Place { index: index as u64, ..*place });
+                item.stood = true;
             }
         }
         self.own.insert(origin, copy);

@@ -47,12 +47,17 @@ pub struct Liar {
     keys: Keys,
     boot: BootNonce,
     mine: BTreeMap<NodeName, Kept>,
+    /// Own volumes that were left for newer ones.
+    left: BTreeMap<NodeName, Kept>,
     theirs: BTreeMap<NodeName, Kept>,
+    /// How far a peer holds the own log, as it last said.
+    held: BTreeMap<Origin, u64>,
 }
 
 impl Liar {
     pub fn new(me: NodeName, keys: Keys) -> Self {
-        Self { me, keys, boot: BootNonce([7; 16]), mine: BTreeMap::new(), theirs: BTreeMap::new() }
+        let (mine, left, theirs, held) = Default::default();
+        Self { me, keys, boot: BootNonce([7; 16]), mine, left, theirs, held }
     }
 
     fn log_lines(&self, head: &Head) -> Vec<Line> {
@@ -97,7 +102,8 @@ impl Liar {
             fetched_from: Vec::new(),
         };
         let first = entry(rng, 0, Kind::Volume, body.encode());
-        let older_notes = vec![old.note];
+        let older_notes = vec![old.note.clone()];
+        self.left.insert(peer, old);
         self.mine.insert(peer, Kept { origin: Some(origin), entries: vec![first], note: Bytes::new(), older_notes });
     }
 
@@ -175,11 +181,16 @@ impl Liar {
 
     /// The next entries of the own log with a head, true or bent.
     fn push(&mut self, peer: NodeName, rng: &mut Rng) -> Pushed {
-        if !self.mine.contains_key(&peer) || rng.chance(30) {
+        if !self.mine.contains_key(&peer) || rng.chance(60) {
             self.open(peer, rng);
         }
+        if let Some(other) = self.left.get_mut(&peer).filter(|old| !old.note.is_empty() && rng.chance(150)) {
+            // For once it goes on with the volume before.
+            std::mem::swap(self.mine.get_mut(&peer).expect("just opened"), other);
+        }
         let kept = self.mine.get_mut(&peer).expect("just opened");
-        let from = if kept.note.is_empty() { 0 } else { kept.size() };
+        let held = kept.origin.and_then(|origin| self.held.get(&origin)).copied();
+        let from = held.unwrap_or(0).min(kept.size());
         for _ in 0..rng.below(4) {
             let index = kept.size();
             let body = vec![5; rng.below(200) as usize];
@@ -208,7 +219,12 @@ impl Liar {
 
     fn bend_push(&self, pushed: &mut Pushed, origin: Origin, size: u64, root: Hash, rng: &mut Rng) {
         let at = rng.below(pushed.entries.len().max(1) as u64) as usize;
-        match rng.below(12) {
+        match rng.below(14) {
+            12 | 13 => {
+                // Another head of the very size that it has signed before.
+                let before = size - pushed.entries.len() as u64;
+                *pushed = Pushed { entries: Vec::new(), note: self.note(origin, before, Hash([7; 32])) };
+            }
             0 => pushed.note = self.note(origin, size, Hash([1; 32])),
             1 => {
                 let shorter = rng.below(size);
@@ -363,6 +379,15 @@ impl World {
     pub fn liar_receives(&mut self, link: usize, end: End, message: Message) -> Verdict {
         let (who, peer) = (self.links[link].halves[end].instance, self.peer_of(link, end));
         self.note(|| format!("liar #{who} hears from {peer}"));
+        let said = match &message {
+            Message::Hello(hello) => Some((hello.yours.origin, hello.yours.size)),
+            Message::Shows(state) => Some((state.origin, state.size)),
+            Message::Cosigned { origin, size, .. } => Some((Some(*origin), *size)),
+            _ => None,
+        };
+        if let Some((Some(origin), size)) = said {
+            self.with_liar(who, |liar, _| liar.held.insert(origin, size));
+        }
         let answers = match message {
             Message::Push { pushed, .. } => self.with_liar(who, |liar, rng| liar.take(peer, &pushed, rng)),
             Message::Probe => {

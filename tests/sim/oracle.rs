@@ -27,10 +27,12 @@ pub struct Oracle {
     pub forgetful: BTreeSet<NodeName>,
     /// Nodes that ran twice.
     pub cloned: BTreeSet<NodeName>,
+    /// Nodes that contradict themselves: liars, and those that ran twice.
+    pub unsteady: BTreeSet<NodeName>,
     /// Places shown as new in this run of an instance.
     shown: BTreeSet<(usize, u64, Place)>,
     /// Own volumes that an instance was shown and does not know, with the groups given out since.
-    strangers: BTreeMap<(usize, Origin), u32>,
+    pub strangers: BTreeMap<(usize, Origin), u32>,
     /// Sizes held by an instance, as it last said so in this run.
     said: BTreeMap<(usize, u64, Origin), u64>,
     pub delivered: u64,
@@ -94,6 +96,9 @@ impl World {
         let instance = &self.instances[who];
         let note = Checkpoint::<Origin>::parse(&state.note).ok()?;
         let origin = note.head().origin;
+        if state.origin != Some(origin) || state.size != note.head().size {
+            return None;
+        }
         let own = origin.from == instance.name && origin.to == peer && !instance.ledger.own.contains_key(&origin);
         let keys = [self.keys[&instance.name].clone()];
         let only = instance.conns.values().filter(|(link, end)| self.peer_of(*link, *end) == peer).count() == 1;
@@ -307,6 +312,7 @@ impl World {
     /// A node runs twice from now on: its logs can no longer be judged by what their author signs.
     pub fn exempt(&mut self, name: NodeName) {
         self.oracle.cloned.insert(name);
+        self.oracle.unsteady.insert(name);
         let of_name = self.instances.iter().filter(|instance| instance.name == name);
         let logs: Vec<Origin> = of_name.flat_map(|instance| instance.ledger.own.keys().copied()).collect();
         self.oracle.exempt.extend(logs);

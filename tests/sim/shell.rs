@@ -26,10 +26,10 @@ impl World {
         instance.run += 1;
         instance.env.rng.fill(&mut instance.boot.0);
         let fold = instance.disk.fold();
-        if let Some(from_snapshot) = instance.disk.fold_from_snapshot() {
-            if bytes_of(&from_snapshot) != bytes_of(&fold) {
-                return Err(format!("I11: {}: snapshot and tail give another state", instance.name));
-            }
+        if let Some(from_snapshot) = instance.disk.fold_from_snapshot()
+            && bytes_of(&from_snapshot) != bytes_of(&fold)
+        {
+            return Err(format!("I11: {}: snapshot and tail give another state", instance.name));
         }
         instance.shadow = fold.clone();
         instance.env.next_slot = instance.env.next_slot.max(fold.slots_used());
@@ -38,6 +38,7 @@ impl World {
         let settings = instance.settings.clone();
         let core = Core::new(name, fold, settings, boot, instance.journal, doubt, "simulated", now);
         instance.core = Some(core);
+        self.oracle.strangers.retain(|(at, _), _| *at != who);
         self.reread_ledger(who)?;
         self.note(|| format!("{name}#{who} starts, {doubt:?}"));
         self.drain(who)
@@ -46,7 +47,8 @@ impl World {
     /// Reads the whole disk anew, as an auditor would.
     pub fn reread_ledger(&mut self, who: usize) -> Verdict {
         let windows = Default::default();
-        let known = Known { keys: &self.keys, judge: self.judge.judge(), windows: &windows };
+        let (keys, judge, unsteady) = (&self.keys, self.judge.judge(), &self.oracle.unsteady);
+        let known = Known { keys, judge, windows: &windows, unsteady };
         let mut ledger = Ledger::default();
         for record in &self.instances[who].disk.records {
             ledger.apply(record, &known).map_err(|what| format!("#{who} at start: {what}"))?;
@@ -374,7 +376,8 @@ impl World {
     pub fn settle_group(&mut self, who: usize) -> Result<Option<u64>, String> {
         let instance = &mut self.instances[who];
         let Some(group) = instance.disk.sync() else { return Ok(None) };
-        let known = Known { keys: &self.keys, judge: self.judge.judge(), windows: &instance.windows };
+        let (keys, judge, unsteady) = (&self.keys, self.judge.judge(), &self.oracle.unsteady);
+        let known = Known { keys, judge, windows: &instance.windows, unsteady };
         for (number, record) in (group.first..).zip(&group.records) {
             if Some(record) != instance.disk.records.get(number as usize) {
                 return Err(format!("#{who}: record {number} does not read back as written: {record:?}"));

@@ -15,6 +15,8 @@ impl World {
         for who in 0..self.instances.len() {
             self.start(who)?;
             if self.instances[who].liar.is_some() {
+                let name = self.instances[who].name;
+                self.oracle.unsteady.insert(name);
                 self.after(50, Event::Lie { who });
                 continue;
             }

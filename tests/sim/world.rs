@@ -21,6 +21,9 @@ pub type Verdict = Result<(), String>;
 /// The first moment of every world, in milliseconds since 1970: 1 March 2026.
 const EPOCH: u64 = 1_772_366_400_000;
 
+/// Milliseconds within which a HELLO must come.
+const HELLO_TIMEOUT: u64 = 10_000;
+
 /// More events than any world needs; beyond them something turns in circles.
 const MAX_EVENTS: u64 = 100_000;
 
@@ -78,6 +81,11 @@ pub enum Event {
     Wake {
         who: usize,
         run: u64,
+    },
+    /// A connection on which no HELLO has come is closed.
+    NoHello {
+        link: usize,
+        end: End,
     },
     /// What came early may be readable now.
     Early {
@@ -300,6 +308,7 @@ impl World {
                 self.instances[who].wake = None;
                 self.wake(who)
             }
+            Event::NoHello { link, end } if !self.links[link].halves[end].got_hello => self.closed(link, end),
             Event::Early { link, end } => self.read_early(link, end),
             Event::ProbeTimeout { link, end, number } => self.probe_timeout(link, end, number),
             Event::Feed { who, run, input } if self.is_run(who, run) => self.feed(who, vec![*input]),
@@ -379,6 +388,7 @@ impl World {
             return Ok(());
         }
         self.instances[who].conns.insert(conn, (link, end));
+        self.after(HELLO_TIMEOUT, Event::NoHello { link, end });
         let dialler = if end == 0 { Dialler::Us } else { Dialler::Them };
         self.feed(who, vec![Input::Connected { conn, peer, dialler, restricted: false }])
     }
@@ -444,7 +454,7 @@ impl World {
             return Ok(());
         }
         if !self.is_chosen(link, end) {
-            self.after(20, Event::Early { link, end });
+            self.after(50, Event::Early { link, end });
             return Ok(());
         }
         let message = self.links[link].halves[end].early.pop_front().expect("not empty");

@@ -111,14 +111,13 @@ pub async fn run(out: &mut Out, command: &Demo) -> Result<Exit, Failure> {
     out.show(&seen, |page| {
         page.gap();
         page.strong(format!(
-            "All of it holds: {} States, {} messages, {} receipts, {} acknowledgement, {} enclosures byte-equal, {} logs \
-             verified on both sides, in {}.{} s.",
-            seen.states,
-            seen.messages,
-            seen.receipts,
-            seen.acknowledgements,
-            seen.enclosures,
-            seen.logs_verified,
+            "All of it holds: {}, {}, {}, {}, {} byte-equal, {} verified on both sides, in {}.{} s.",
+            story::counted(seen.states, "State"),
+            story::counted(seen.messages, "message"),
+            story::counted(seen.receipts, "receipt"),
+            story::counted(seen.acknowledgements, "acknowledgement"),
+            story::counted(seen.enclosures, "enclosure"),
+            story::counted(seen.logs_verified, "log"),
             seen.elapsed_ms / 1000,
             seen.elapsed_ms % 1000 / 100
         ));

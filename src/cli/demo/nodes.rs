@@ -146,6 +146,7 @@ fn spawn(folder: &Path) -> Result<Child, Failure> {
         .arg("run")
         .arg("--dir")
         .arg(folder)
+        .env("NO_COLOR", "1")
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(log.map_err(|error| failed(&doing, error))?)

@@ -19,6 +19,8 @@ use crate::wire::ReplyExpected;
 /// Files in one message here, and their sum: well within what nodes take by default.
 const FILES_AT_ONCE: usize = 32;
 const BYTES_AT_ONCE: u64 = 192 << 20;
+/// Columns of the story.
+const COLUMNS: usize = 100;
 
 fn does_not_hold(doing: &str, why: impl Into<String>) -> Failure {
     Failure::new(own::NOT_SO, doing, why, "")
@@ -53,6 +55,8 @@ struct Story {
     /// Author, message.
     sent: Vec<(usize, EntryId)>,
     seen: Seen,
+    /// Steps told.
+    steps: u32,
 }
 
 impl Story {
@@ -75,7 +79,16 @@ impl Story {
             nodes.push(node);
         }
         let seen = Seen { states: nodes.len(), ..Seen::default() };
-        Ok(Self { nodes, files: Vec::new(), sent: Vec::new(), seen })
+        Ok(Self { nodes, files: Vec::new(), sent: Vec::new(), seen, steps: 1 })
+    }
+
+    fn step(&mut self, out: &mut Out, text: impl AsRef<str>) {
+        self.steps += 1;
+        out.tell("");
+        for (at, line) in wrapped(text.as_ref()).iter().enumerate() {
+            let before = if at == 0 { format!("{}. ", self.steps) } else { "   ".to_owned() };
+            out.tell(&format!("{before}{line}"));
+        }
     }
 
     fn at(&self, code: &str) -> Result<usize, Failure> {
@@ -85,9 +98,11 @@ impl Story {
 
     /// Every State accepts every other, with the fingerprint as it would be read over the telephone.
     async fn introduce(&mut self, out: &mut Out) -> Result<(), Failure> {
-        out.tell("");
-        out.tell("2. The States introduce themselves to each other. A file is handed over; its fingerprint is read aloud over");
-        out.tell("   another channel (here the demonstration reads it), so that nobody can slip in a file of his own.");
+        self.step(
+            out,
+            "The States introduce themselves to each other. A file is handed over; its fingerprint is read \
+             aloud over another channel (here the demonstration reads it), so that nobody can slip in another file.",
+        );
         for here in &self.nodes {
             for there in self.nodes.iter().filter(|there| there.name != here.name) {
                 let (introduction, fingerprint) = there.introduction.clone();
@@ -115,8 +130,7 @@ impl Story {
     }
 
     async fn incident(&mut self, out: &mut Out, stage: &Path) -> Result<EntryId, Failure> {
-        out.tell("");
-        out.tell("3. XA notifies XB of an incident, with a file enclosed.");
+        self.step(out, "XA notifies XB of an incident, with a file enclosed.");
         let indicators = stage.join(INDICATORS_NAME);
         let written = std::fs::write(&indicators, INDICATORS);
         written.map_err(|error| does_not_hold("writing a file", format!("{}: {error}", indicators.display())))?;
@@ -129,18 +143,20 @@ impl Story {
     }
 
     async fn acknowledge(&mut self, out: &mut Out, message: EntryId) -> Result<(), Failure> {
-        out.tell("");
-        out.tell("4. The desk of XB opens the message. Reading sends nothing to XA.");
+        self.step(out, "The desk of XB opens the message. Reading sends nothing to XA.");
         let (xa, xb) = (self.at("XA")?, self.at("XB")?);
         let view = self.show(xb, message).await?;
         if view.texts.first().map(|text| text.text.as_str()) != Some(NOTIFICATION.text) {
             return Err(does_not_hold("comparing the text at XB", "it is not what XA wrote"));
         }
-        for line in safe::body(NOTIFICATION.text).iter().take(2) {
+        for line in safe::body(NOTIFICATION.text).iter().flat_map(|paragraph| wrapped(paragraph)) {
             out.tell(&format!("   | {line}"));
         }
-        out.tell("   Now the duty officer of XB acknowledges it. Only a person may do that; this demonstration plays the officer,");
-        out.tell("   and the journal of XB says so.");
+        say(
+            out,
+            "Now the duty officer of XB acknowledges it. Only a person may do that; this demonstration plays the officer, and \
+             the journal of XB says so.",
+        );
         let act = Acknowledge { message, id: fresh_id()?, on_terminal: false, demo: true };
         self.nodes[xb].call("acknowledging", Request::Acknowledge(act)).await?;
         until("waiting for the acknowledgement at XA", async || {
@@ -148,13 +164,12 @@ impl Story {
         })
         .await?;
         self.seen.acknowledgements += 1;
-        out.tell(&format!("   XA has it. {}", show::NOT_AGREEMENT));
+        say(out, &format!("XA has it. {}", show::NOT_AGREEMENT));
         Ok(())
     }
 
     async fn answer(&mut self, out: &mut Out, message: EntryId) -> Result<(), Failure> {
-        out.tell("");
-        out.tell("5. XB answers, in the same case. Receipt, acknowledgement and answer are three different things.");
+        self.step(out, "XB answers, in the same case. Receipt, acknowledgement and answer are three different things.");
         let (xa, xb) = (self.at("XA")?, self.at("XB")?);
         let case = self.show(xb, message).await?.row.case;
         let answer = self.send(out, Draft { case, in_reply_to: Some(message), ..Draft::of(&ANSWER) }, &[]).await?;
@@ -165,8 +180,10 @@ impl Story {
     }
 
     async fn others(&mut self, out: &mut Out) -> Result<(), Failure> {
-        out.tell("");
-        out.tell("6. The others write, too, each in its language. What two States say to each other, the third does not see.");
+        self.step(
+            out,
+            "The others write, too, each in its language. What two States say to each other, the third does not see.",
+        );
         for letter in &OTHERS {
             let id = self.send(out, Draft::of(letter), &[]).await?;
             let there = self.at(letter.to)?;
@@ -183,11 +200,8 @@ impl Story {
         if files.is_empty() {
             return Ok(());
         }
-        out.tell("");
-        out.tell(&format!(
-            "7. XA sends the {} given: the text goes at once, the files follow.",
-            counted(files.len(), "file")
-        ));
+        let count = counted(files.len(), "file");
+        self.step(out, format!("XA sends the {count} given: the text goes at once, the files follow."));
         for part in parts(files) {
             self.send(out, Draft::of(&FILES), part).await?;
         }
@@ -195,8 +209,7 @@ impl Story {
     }
 
     async fn outage(&mut self, out: &mut Out) -> Result<(), Failure> {
-        out.tell("");
-        out.tell("8. The node of XC goes down. XA writes to it all the same.");
+        self.step(out, "The node of XC goes down. XA writes to it all the same.");
         let (xa, xc) = (self.at("XA")?, self.at("XC")?);
         self.nodes[xc].stop().await?;
         let draft = Draft { wait: WaitFor::Queued, ..Draft::of(&WHILE_DOWN) };
@@ -214,8 +227,7 @@ impl Story {
     }
 
     async fn compare_enclosures(&mut self, out: &mut Out, stage: &Path) -> Result<(), Failure> {
-        out.tell("");
-        out.tell("9. The receivers save the enclosures; they are compared with the originals, byte by byte.");
+        self.step(out, "The receivers save the enclosures; they are compared with the originals, byte by byte.");
         let mut saved_into: Vec<(EntryId, Vec<show::Saved>)> = Vec::new();
         let mut bytes = 0;
         for file in &self.files {
@@ -246,9 +258,11 @@ impl Story {
     }
 
     async fn verify(&mut self, out: &mut Out) -> Result<(), Failure> {
-        out.tell("");
-        out.tell("10. Each State verifies its own record: every signature, every receipt, every text, every file. Nothing can be");
-        out.tell("    changed afterwards without contradicting a signature that another State holds.");
+        self.step(
+            out,
+            "Each State verifies its own record: every signature, every receipt, every text, every file. Nothing can \
+             be changed afterwards without contradicting a signature that another State holds.",
+        );
         for node in &self.nodes {
             let view = match node.call("verifying the logs", Request::LogVerify).await? {
                 Reply::Verified(view) => view,
@@ -401,7 +415,29 @@ fn is_delivered(row: &MessageRow) -> bool {
     matches!(row.state, Delivered | Held | Acknowledged | Answered | Declined)
 }
 
-fn counted(count: usize, noun: &str) -> String {
+/// Tells something within a step.
+fn say(out: &mut Out, text: &str) {
+    for line in wrapped(text) {
+        out.tell(&format!("   {line}"));
+    }
+}
+
+/// Lines for a terminal of ordinary width; words are parted by spaces.
+fn wrapped(text: &str) -> Vec<String> {
+    let mut lines = vec![String::new()];
+    for word in text.split_whitespace() {
+        let line = lines.last_mut().expect("starts with one line and only grows");
+        if !line.is_empty() && safe::width(line) + 1 + safe::width(word) > COLUMNS {
+            lines.push(word.to_owned());
+        } else {
+            *line += if line.is_empty() { "" } else { " " };
+            *line += word;
+        }
+    }
+    lines
+}
+
+pub(super) fn counted(count: usize, noun: &str) -> String {
     if count == 1 { format!("1 {noun}") } else { format!("{count} {noun}s") }
 }
 

@@ -33,16 +33,16 @@ impl Core {
     /// Freezes the peer's log towards this node: two heads of one size.
     pub(super) fn freeze_theirs(&mut self, now: Millis, name: NodeName, volume: Volume, theirs: Bytes) {
         let Some(peer) = self.peer(name) else { return };
-        if peer.theirs.frozen.is_some() {
-            return;
-        }
+        let known = peer.theirs.frozen.is_some();
         let origin = Origin { from: name, to: self.me, volume };
         let ours = peer.theirs.volumes.get(&volume).and_then(|held| held.head.as_ref());
         let ours = ours.map(|head| note(origin, head.size, head.root, &[&head.author_lines, &head.lines]));
         let ours = ours.unwrap_or_default();
-        let reason = VolumeReason::Contradiction;
-        self.put(now, Act::Frozen { peer: name, own_log: false, ours: ours.clone(), theirs, reason });
-        self.notice(Notice::Frozen { peer: name, own_log: false });
+        if !known {
+            let (ours, reason) = (ours.clone(), VolumeReason::Contradiction);
+            self.put(now, Act::Frozen { peer: name, own_log: false, ours, theirs, reason });
+            self.notice(Notice::Frozen { peer: name, own_log: false });
+        }
         if let Some(conn) = self.session(name).up() {
             let (code, origin) = (FaultCode::Contradiction, Some(origin));
             self.release(Effect::Fault { conn, code, origin, index: 0, proof: ours });
@@ -60,7 +60,13 @@ impl Core {
         if matches!(session.step, Step::Fetch(_) | Step::AwaitRange { .. } | Step::Stopped) {
             return;
         }
-        self.setback(now, peer);
+        let held = self.held(peer);
+        let grew = held.is_none_or(|held| {
+            state.origin.is_some_and(|origin| origin.volume != held.volume) || state.size > held.size
+        });
+        if !grew {
+            self.setback(now, peer);
+        }
         self.compare_own(now, env, peer, state);
     }
 
@@ -72,7 +78,7 @@ impl Core {
         }
         let Some(origin) = shown.origin else {
             self.session(name).held = None;
-            return self.advance(now, name);
+            return self.advance(name);
         };
         if origin.from != self.me || origin.to != name {
             return self.peer_fault(now, env, name, FaultCode::WrongOrigin, 0);
@@ -94,21 +100,20 @@ impl Core {
             Some((_, Some(known))) if known == root => self.agreed(now, env, name, held, &good),
             Some((_, Some(_))) => self.contradiction(now, name, held, shown.note.clone()),
             Some((_, None)) => {
-                self.session(name).step = Step::AwaitRange { volume: origin.volume, size, root };
+                self.session(name).step = Step::AwaitRange { held, theirs: shown.note.clone() };
                 self.actions.push_back(Action::RangeAt { origin, size });
             }
         }
     }
 
     /// The tree at the holder's size came from the journal.
-    pub(super) fn compare_range(&mut self, now: Millis, env: &mut dyn Env, name: NodeName, held: Held, root: Hash) {
+    pub(super) fn compare_range(&mut self, now: Millis, name: NodeName, held: Held, root: Hash, theirs: Bytes) {
         if root == held.root {
-            let _ = env;
             self.session(name).held = Some(held);
             self.session(name).step = Step::Ready;
-            self.advance(now, name);
+            self.advance(name);
         } else {
-            self.contradiction(now, name, held, Bytes::new());
+            self.contradiction(now, name, held, theirs);
         }
     }
 
@@ -117,7 +122,7 @@ impl Core {
         session.held = Some(held);
         session.step = Step::Ready;
         self.take_shown_receipt(now, env, name, held, good);
-        self.advance(now, name);
+        self.advance(name);
     }
 
     /// B's Hello carries the cosigned note: a receipt that was lost on its way is not lost.
@@ -135,13 +140,13 @@ impl Core {
     fn met_unknown_volume(&mut self, now: Millis, name: NodeName, origin: Origin, held: Held) {
         let doubts = self.peer(name).is_some_and(|peer| peer.own.doubt.is_some());
         if mutant::active(Mutant::NeverFence) {
-            return self.advance(now, name);
+            return self.advance(name);
         }
         if !doubts {
             return self.fence(now, name, Some(origin));
         }
         let goal = HeadRef { origin, size: held.size, root: held.root };
-        self.start_fetch(now, name, goal, 0, Some(held));
+        self.start_fetch(name, goal, 0, Some(held));
     }
 
     /// This node's key signed something that it does not remember.
@@ -157,18 +162,22 @@ impl Core {
     fn behind(&mut self, now: Millis, name: NodeName, held: Held, own_size: u64) {
         let origin = Origin { from: self.me, to: name, volume: held.volume };
         if mutant::active(Mutant::SignWhileBehind) {
-            return self.advance(now, name);
+            return self.advance(name);
         }
         if self.peer(name).is_some_and(|peer| peer.own.doubt.is_none()) {
             // After any doubt about its own memory a node never signs an old tree again: with no peer.
             self.put(now, Act::Recovering { officer: 0 });
             for session in self.sessions.values_mut().filter(|session| session.is_up()) {
                 session.drop_outstanding();
+                // Nothing old is signed any more, a head within a refill included.
+                if matches!(session.step, Step::Refill(_)) {
+                    session.step = Step::Ready;
+                }
             }
         }
         self.notice(Notice::Behind { origin });
         let goal = HeadRef { origin, size: held.size, root: held.root };
-        self.start_fetch(now, name, goal, own_size, Some(held));
+        self.start_fetch(name, goal, own_size, Some(held));
     }
 
     /// Two histories of the own log. One direction of one pair freezes; after people agreed, the holder's branch counts.
@@ -179,7 +188,7 @@ impl Core {
         match frozen {
             Some(true) => {
                 let goal = HeadRef { origin, size: held.size, root: held.root };
-                self.start_fetch(now, name, goal, 0, Some(held));
+                self.start_fetch(name, goal, 0, Some(held));
             }
             Some(false) => self.session(name).step = Step::Stopped,
             None => {
@@ -206,7 +215,7 @@ impl Core {
     }
 
     /// Decides what comes next for the own log, given what the holder has.
-    pub(super) fn advance(&mut self, now: Millis, name: NodeName) {
+    pub(super) fn advance(&mut self, name: NodeName) {
         let Some(peer) = self.fold.peers.get(&name) else { return };
         let own = &peer.own;
         if own.frozen.as_ref().is_some_and(|frozen| !frozen.agreed) || self.fold.fenced.is_some() {
@@ -229,7 +238,7 @@ impl Core {
                 session.step = Step::Ready;
                 session.must_open = true;
             }
-            Plan::Refill { volume, from, to } => self.start_refill(now, name, volume, from, to),
+            Plan::Refill { volume, from, to } => self.start_refill(name, volume, from, to),
         }
         self.touch(name);
     }

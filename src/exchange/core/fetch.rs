@@ -14,8 +14,7 @@ use crate::wire::{EntryFrame, FaultCode, HeadRef, Payload};
 
 impl Core {
     /// Fetches the own log up to `goal`, from an index on; then goes on with `then`.
-    pub(super) fn start_fetch(&mut self, now: Millis, name: NodeName, goal: HeadRef, from: u64, then: Option<Held>) {
-        let _ = now;
+    pub(super) fn start_fetch(&mut self, name: NodeName, goal: HeadRef, from: u64, then: Option<Held>) {
         let fetch = Fetch { origin: goal.origin, next: from, start: from, goal, then };
         let session = self.session(name);
         session.drop_outstanding();
@@ -106,10 +105,10 @@ impl Core {
         let fetching = self.peer(name).and_then(|peer| peer.own.fetching.get(&volume));
         let Some(fetching) = fetching else { return self.fetch_failed(now, env, name, start) };
         if fetching.range.root() != goal.root {
-            // Another history than the own one: the holder's whole branch is fetched.
+            // Two sizes whose hashes do not fold together: the own signed head, and the holder's with the own signature.
             if start > 0 {
-                let then = self.fetch_goes_on(name);
-                return self.start_fetch(now, name, goal, 0, then);
+                let held = Held { volume, size: goal.size, root: goal.root };
+                return self.contradiction(now, name, held, text.clone());
             }
             return self.fetch_failed(now, env, name, start);
         }
@@ -125,7 +124,7 @@ impl Core {
         let then = self.fetch_goes_on(name);
         self.put(now, Act::FetchedHead { place, root: goal.root, lines });
         self.settle_waits(name);
-        self.after_fetch(now, name, before, then);
+        self.after_fetch(name, before, then);
     }
 
     fn fetch_goes_on(&mut self, name: NodeName) -> Option<Held> {
@@ -136,18 +135,18 @@ impl Core {
     }
 
     /// The volume before may be unknown too: then it is fetched as well, back to what is known.
-    fn after_fetch(&mut self, now: Millis, name: NodeName, before: Option<HeadRef>, then: Option<Held>) {
+    fn after_fetch(&mut self, name: NodeName, before: Option<HeadRef>, then: Option<Held>) {
         if let Some(before) = before.filter(|before| before.origin.from == self.me && before.origin.to == name) {
             let known = self.peer(name).and_then(|peer| peer.own.volumes.get(&before.origin.volume));
             let known_size = known.map_or(0, |own| own.size());
             if known_size < before.size {
-                return self.start_fetch(now, name, before, known_size, then);
+                return self.start_fetch(name, before, known_size, then);
             }
         }
         let session = self.session(name);
         session.held = then;
         session.step = Step::Ready;
-        self.advance(now, name);
+        self.advance(name);
     }
 
     /// A Queued (or Fetched) record of an item that must be queued again.

@@ -146,7 +146,7 @@ impl Core {
                 self.fault(now, env, conn, code, origin, index, &proof);
             }
             Input::Fetched { conn, origin, from, result } => self.fetched(now, env, conn, origin, from, result),
-            Input::Range { origin, size, range } => self.range(now, env, origin, size, range),
+            Input::Range { origin, size, range } => self.range(now, origin, size, range),
             Input::Loaded { origin, from, entries } => self.loaded(now, env, origin, from, entries),
             Input::Reread { record } => self.reread(now, *record),
             Input::BodyLost { origin, index } => self.body_lost(now, env, origin, index),

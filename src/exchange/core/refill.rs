@@ -12,36 +12,29 @@ use crate::name::{Millis, NodeName, Origin, Volume};
 use crate::wire::{Absent, EntryFrame, MAX_PUSH_BYTES, MAX_PUSH_ENTRIES, Payload};
 
 impl Core {
-    pub(super) fn start_refill(&mut self, now: Millis, name: NodeName, volume: Volume, from: u64, to: u64) {
+    pub(super) fn start_refill(&mut self, name: NodeName, volume: Volume, from: u64, to: u64) {
         let origin = Author::origin(self.me, name, volume);
         let session = self.session(name);
         session.drop_outstanding();
         let range = CompactRange::default();
         session.step = Step::Refill(Refill { volume, range, target: to, busy: true });
         if from == 0 {
-            self.load_next(now, name);
+            self.load_next(name);
         } else {
             self.actions.push_back(Action::RangeAt { origin, size: from });
         }
     }
 
     /// The tree at a size came from the journal: for a comparison, or as the start of a refill.
-    pub(super) fn range(
-        &mut self,
-        now: Millis,
-        env: &mut dyn Env,
-        origin: Origin,
-        size: u64,
-        range: Option<CompactRange>,
-    ) {
+    pub(super) fn range(&mut self, now: Millis, origin: Origin, size: u64, range: Option<CompactRange>) {
         let name = origin.to;
         let range = range.filter(|range| range.size() == size);
         let Some(range) = range else { return self.own_damage(name, origin) };
         let held = self.held(name);
         match &mut self.session(name).step {
-            Step::AwaitRange { volume, size: wanted, root } if *volume == origin.volume && *wanted == size => {
-                let held = Held { volume: *volume, size, root: *root };
-                self.compare_range(now, env, name, held, range.root());
+            Step::AwaitRange { held, theirs } if held.volume == origin.volume && held.size == size => {
+                let (held, theirs) = (*held, theirs.clone());
+                self.compare_range(now, name, held, range.root(), theirs);
             }
             Step::Refill(refill) if refill.volume == origin.volume && refill.range.size() == 0 => {
                 let agrees = held
@@ -50,14 +43,13 @@ impl Core {
                     return self.own_damage(name, origin);
                 }
                 refill.range = range;
-                self.load_next(now, name);
+                self.load_next(name);
             }
             _ => {}
         }
     }
 
-    fn load_next(&mut self, now: Millis, name: NodeName) {
-        let _ = now;
+    fn load_next(&mut self, name: NodeName) {
         let session = self.session(name);
         let bytes_max = session.window.min(MAX_PUSH_BYTES);
         let Step::Refill(refill) = &mut session.step else { return };
@@ -128,23 +120,22 @@ impl Core {
         self.release(Effect::Push { conn, origin, entries: entries.collect(), note: text });
         let session = self.session(name);
         session.full_signed |= is_full(&lines);
-        session.outstanding.push_back(Outstanding { size, bytes, at: now });
+        session.outstanding.push_back(Outstanding { size, bytes, at: now, limited: true });
         if let Step::Refill(refill) = &mut session.step {
             refill.range = range;
         }
     }
 
     /// A piece of the refill has its receipt: the next one, or what comes after.
-    pub(super) fn refill_receipted(&mut self, now: Millis, env: &mut dyn Env, name: NodeName, held: Held) {
-        let _ = env;
+    pub(super) fn refill_receipted(&mut self, name: NodeName, held: Held) {
         let Step::Refill(refill) = &self.session(name).step else { return };
         if refill.volume != held.volume || held.size < refill.range.size() {
             return;
         }
         if held.size < refill.target {
-            self.load_next(now, name);
+            self.load_next(name);
         } else {
-            self.advance(now, name);
+            self.advance(name);
         }
     }
 

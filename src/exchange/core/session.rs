@@ -2,7 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use crate::exchange::io::{ConnId, Dialler};
+use bytes::Bytes;
+
+use crate::exchange::io::{ConnId, Dialler, Shown};
 use crate::merkle::CompactRange;
 use crate::name::{BootNonce, Hash, Millis, Origin, Volume};
 use crate::wire::{HeadRef, Hello};
@@ -34,7 +36,7 @@ pub(super) enum Step {
     /// The holder's copy agrees with the own log up to `Session::held`: append and push.
     Ready,
     /// Waits for the tree at the holder's size.
-    AwaitRange { volume: Volume, size: u64, root: Hash },
+    AwaitRange { held: Held, theirs: Bytes },
     /// Sends older entries; the tree stands at what has been sent.
     Refill(Refill),
     /// Gets own entries back.
@@ -71,6 +73,8 @@ pub(super) struct Outstanding {
     pub size: u64,
     pub bytes: u64,
     pub at: Millis,
+    /// More waited than the window let through.
+    pub limited: bool,
 }
 
 /// A peer in this run.
@@ -81,6 +85,8 @@ pub(super) struct Session {
     pub chosen: Option<ConnId>,
     pub dialling: bool,
     pub dial_at: Option<Millis>,
+    /// The peer knows another instance of this node: it is not dialled before this.
+    pub dial_not_before: Option<Millis>,
     pub failures: u32,
     /// Words of the peer that could not be, since its last receipt or push that was taken.
     pub peer_faults: u32,
@@ -96,6 +102,8 @@ pub(super) struct Session {
     pub outstanding: VecDeque<Outstanding>,
     pub window: u64,
     pub rate: Option<u64>,
+    /// More waits than the window lets through.
+    pub limited: bool,
     pub not_now_until: Option<Millis>,
     /// A head with every line of both algorithms was signed in this session and volume.
     pub full_signed: bool,
@@ -115,6 +123,8 @@ pub(super) struct Session {
     pub unavailable: BTreeSet<(u32, u64)>,
 
     // The holder's side.
+    /// Entries stored without a receipt, to be shown with the first one.
+    pub unshown: Vec<Shown>,
     pub full_seen: bool,
     pub pings: (u64, u32),
 }

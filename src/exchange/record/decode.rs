@@ -7,7 +7,7 @@ use super::proto::{self, record::Act as P};
 use super::{Act, Change, Doubt, Drop, Place, Record, Stowed};
 use crate::name::{BootNonce, EntryId, Hash, JournalId, Millis};
 use crate::note::PublicKeys;
-use crate::wire::{Absent, Header, Leaf, MAX_LINES, VolumeReason};
+use crate::wire::{Absent, Header, Leaf, MAX_ENCLOSURES, MAX_LINES, VolumeReason};
 
 impl Record {
     /// Reads a record. One that cannot be understood is kept as [`Act::Unknown`].
@@ -144,7 +144,7 @@ fn log_act(act: P) -> Option<Act> {
             place: place(&m.peer, &m.volume, m.index)?,
             leaf: Leaf::parse(m.leaf).ok()?,
             payload: stowed(m.payload)?,
-            enclosures: m.enclosures,
+            enclosures: m.enclosures.min(MAX_ENCLOSURES as u32),
             repeat: m.repeat,
         },
         P::Cosigned(m) => Act::Cosigned {

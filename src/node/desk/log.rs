@@ -1,9 +1,9 @@
 //! The logs: rows, verification, and the rebuild of the index.
 
-use super::super::order::Node;
+use super::super::verify;
 use super::Inner;
 use super::show::{DEFAULT_ROWS, MAX_ROWS};
-use crate::api::{Failure, LogFilter, Reply, VerifyView};
+use crate::api::{Failure, LogFilter, Reply};
 
 impl Inner {
     pub(super) async fn log_show(&self, mut filter: LogFilter) -> Result<Reply, Failure> {
@@ -20,7 +20,7 @@ impl Inner {
         const VERIFYING: &str = "verifying the logs";
         self.node.index.caught_up(self.node.journal_end()).await;
         let node = self.node.clone();
-        let view = super::blocking(VERIFYING, move || verify(&node)).await?;
+        let view = super::blocking(VERIFYING, move || verify::verify(&node)).await?;
         view.map(|view| Reply::Verified(Box::new(view))).map_err(|error| super::damaged(VERIFYING, &error))
     }
 
@@ -34,20 +34,4 @@ impl Inner {
         .await?;
         self.log_verify().await
     }
-}
-
-/// Every group of the journal, and every row of the index against it.
-fn verify(node: &Node) -> Result<VerifyView, std::io::Error> {
-    let mut view = VerifyView::default();
-    for group in node.journal.scan(0)? {
-        match group {
-            Ok(group) => {
-                view.groups += 1;
-                view.records += group.records.len() as u64;
-            }
-            Err(damage) => view.faults.push(damage.to_string()),
-        }
-    }
-    node.index.verify_into(&mut view);
-    Ok(view)
 }

@@ -22,11 +22,12 @@ use crate::name::{EntryId, NodeName};
 
 use show::Subjects;
 pub(super) use show::{DEFAULT_ROWS as MAX_LISTED, kind_word};
-use uploads::{Incoming, Uploads};
+pub use uploads::Incoming;
+use uploads::Uploads;
 
 /// The daemon as the local interface sees it.
 #[derive(Clone)]
-pub(super) struct Front(Arc<Inner>);
+pub struct Front(Arc<Inner>);
 
 pub(super) struct Inner {
     node: Arc<Node>,
@@ -131,6 +132,7 @@ fn refused(doing: &str, denied: &Denied) -> Failure {
         Denied::PeerInactive(_) => ("peer-inactive", ""),
         Denied::OtherBytes(_) => ("other-bytes", "repeat the command without `--id`"),
         Denied::InTheLog(_) => ("in-the-log", ""),
+        Denied::InDoubt(_) => ("in-doubt", ""),
         Denied::NoSuchItem(_) => (code::UNKNOWN_MESSAGE, ""),
         Denied::TooLarge(_) => (code::TOO_LARGE, "put the detail into an enclosure"),
         Denied::DiskFull => (code::DISK_FULL, ""),

@@ -50,8 +50,10 @@ impl Inner {
             let answer = answer.await.map_err(|_| super::stopping(super::Stopped))?;
             sent.push(self.outcome(to, answer, send.wait).await?);
         }
-        let (node, uploads, tokens) = (self.node.clone(), self.uploads.clone(), send.enclosures);
-        super::blocking(DOING, move || uploads.forget(&node, &tokens)).await?;
+        if !send.enclosures.is_empty() {
+            let (node, uploads, tokens) = (self.node.clone(), self.uploads.clone(), send.enclosures);
+            super::blocking(DOING, move || uploads.forget(&node, &tokens)).await?;
+        }
         Ok(Reply::Sent(sent))
     }
 
@@ -67,7 +69,8 @@ impl Inner {
     }
 
     fn check_sizes(&self, send: &Send) -> Result<(), Failure> {
-        let limits = self.node.settings().exchange.clone();
+        let settings = self.node.settings();
+        let limits = &settings.exchange;
         let total = send.enclosures.iter().fold(0u64, |sum, file| sum.saturating_add(file.size));
         let largest = send.enclosures.iter().map(|file| file.size).max().unwrap_or(0);
         if largest > limits.enclosure_max || total > limits.enclosures_total_max {
@@ -188,8 +191,10 @@ fn reached(message: &Message, wait: WaitFor) -> Option<MessageState> {
     match wait {
         WaitFor::Ack => (acknowledged || ended).then_some(state),
         WaitFor::Held => {
-            let held = message.held || (message.enclosures == 0 && message.receipt.is_some());
-            (held || acknowledged || ended).then_some(state)
+            // Without files the receipt is all that there is to hold.
+            let nothing = message.enclosures == 0 && message.receipt.is_some();
+            let state = if nothing && state == MessageState::Delivered { MessageState::Held } else { state };
+            (message.held || nothing || acknowledged || ended).then_some(state)
         }
         WaitFor::Receipt => (message.receipt.is_some() || acknowledged || ended).then_some(state),
         WaitFor::Queued => Some(state),
