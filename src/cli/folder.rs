@@ -9,7 +9,9 @@ use std::path::{Path, PathBuf};
 use crate::api::{Failure, VerifyView, code};
 use crate::audit::{FileFound, FileName, Opener, Unsealed, VerifyOptions, verify};
 use crate::cli::out::own;
+use crate::identity::Introduction;
 use crate::journal::{EnclosureError, EnclosureStore, FolderLock, LockError, Reader, SlotError, Vault, WrappingKey};
+use crate::note::PublicKeys;
 use crate::store::{Index, Store};
 
 // The names that the daemon gives to what lies in its folder.
@@ -18,6 +20,7 @@ const ENCLOSURES: &str = "enclosures";
 const SLOTS: &str = "slots";
 const SLOT_KEY: &str = "keys/slots.key";
 const STORE: &str = "store";
+const INTRODUCTION: &str = "introduction.txt";
 
 /// A folder without its daemon.
 pub(super) struct Offline {
@@ -92,7 +95,8 @@ impl Offline {
     /// The folder cannot be read. What does not hold is in the view.
     pub fn verify(&self, progress: &mut dyn FnMut(u64)) -> Result<VerifyView, Failure> {
         let doing = "verifying the journal";
-        let options = VerifyOptions { opener: self.opener(), progress: Some(progress), ..VerifyOptions::default() };
+        let own_keys = own_keys(&self.folder);
+        let options = VerifyOptions { opener: self.opener(), progress: Some(progress), own_keys, ..Default::default() };
         let report = verify(&self.journal(), options).map_err(|error| own_trouble(doing, error, ""))?;
         let mut view = VerifyView {
             good: report.is_good(),
@@ -209,4 +213,15 @@ impl Opener for Keys {
             Err(error) => FileFound::Missing(error.to_string()),
         }
     }
+}
+
+/// The keys that this State's introduction lists for its nodes; without them the own receipts are not judged, and the
+/// report says so.
+fn own_keys(folder: &Path) -> Vec<PublicKeys> {
+    let text = fs::read_to_string(folder.join(INTRODUCTION)).ok();
+    let introduction = text.and_then(|text| Introduction::parse(&text).ok());
+    let signing = introduction.iter().flat_map(|introduction| introduction.nodes()).flat_map(|node| &node.signing);
+    signing
+        .filter_map(|keys| PublicKeys::from_parts(&keys.public.ed25519, keys.public.ml_dsa_44.as_slice()).ok())
+        .collect()
 }

@@ -82,12 +82,13 @@ async fn attempt(net: &Arc<Net>, peer: NodeName, remote: SocketAddr) -> Result<(
     let config = transport::client(tls, net.transport.clone()).map_err(|error| (Layer::Tls, error.to_string()))?;
     let name = server_name();
     let mut connecting = endpoint.connect_with(config, remote, &name.to_str()).map_err(not_begun)?;
-    let deadline = Instant::now() + net.limits.handshake;
-    let seconds = net.limits.handshake.as_secs_f32();
-    if timeout_at(deadline, connecting.handshake_data()).await.is_err() {
+    let begun = Instant::now();
+    let (answer, seconds) = (net.limits.answer.min(net.limits.handshake), net.limits.handshake.as_secs_f32());
+    if timeout_at(begun + answer, connecting.handshake_data()).await.is_err() {
+        let seconds = answer.as_secs_f32();
         return Err((Layer::Udp, format!("no answer within {seconds} s: nothing listens there, or UDP does not pass")));
     }
-    let quic = match timeout_at(deadline, connecting).await {
+    let quic = match timeout_at(begun + net.limits.handshake, connecting).await {
         Err(_) => return Err((Layer::Quic, format!("it answered, but the handshake took longer than {seconds} s"))),
         Ok(Err(error)) => {
             let ended = Ended::from_quic(&error, refusal.take());

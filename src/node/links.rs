@@ -12,11 +12,11 @@ use super::order::{Node, Order};
 use super::push::{Lanes, Ready, Resolved};
 use super::standing::Layer;
 use super::{roster, serve};
-use crate::exchange::{CloseCode, ConnId, Core, EntryRef, Input, Record};
+use crate::exchange::{CloseCode, Command, ConnId, Core, EntryRef, Input, Record};
 use crate::identity::Address;
 use crate::name::{BootNonce, Millis, NodeName, Origin};
 use crate::net::{Ended, EndedBy, NetEvent, NetHandle, Room};
-use crate::wire::Frame;
+use crate::wire::{Frame, MAX_TRUST, TrustPart};
 
 /// What the network tells.
 pub(super) type Event = NetEvent;
@@ -30,6 +30,8 @@ const SWEEP: Duration = Duration::from_secs(60);
 struct Link {
     peer: NodeName,
     certificate_until: Millis,
+    /// Bytes of TRUST material kept from this connection.
+    trust_bytes: usize,
 }
 
 struct Probe {
@@ -97,7 +99,7 @@ impl Links {
         match event {
             NetEvent::Connected { conn, peer, dialler, remote } => {
                 tracing::debug!(peer = %peer.node, ?dialler, %remote, restricted = ?peer.restricted, "connected");
-                self.links.insert(conn, Link { peer: peer.node, certificate_until: peer.not_after });
+                self.links.insert(conn, Link { peer: peer.node, certificate_until: peer.not_after, trust_bytes: 0 });
                 Some(Input::Connected { conn, peer: peer.node, dialler, restricted: peer.restricted.is_some() })
             }
             NetEvent::DialFailed { peer, layer, why } => {
@@ -160,10 +162,22 @@ impl Links {
                     None => Some(Input::Probed { conn, boot: Some(boot) }),
                 }
             }
-            // Trust material is kept by a later version; the peer's root signed it, and it comes again.
-            Frame::Trust(_) | Frame::Bye => None,
+            Frame::Trust(part) => self.keep_trust(conn, &part),
             _ => None,
         }
+    }
+
+    /// Root-signed material has no effect in this version; it is kept in the journal, up to [`MAX_TRUST`] a connection.
+    fn keep_trust(&mut self, conn: ConnId, part: &TrustPart) -> Option<Input> {
+        let link = self.links.get_mut(&conn)?;
+        link.trust_bytes += part.data.len();
+        if link.trust_bytes > MAX_TRUST {
+            return None;
+        }
+        let data = data_encoding::BASE64.encode(&part.data);
+        let text = format!("{:?} part {} of {}: {data}", part.kind, part.part + 1, part.parts);
+        let note = Command::Note { subject: "trust".into(), peer: Some(link.peer), text, officer: 0 };
+        Some(Input::Command(note, None))
     }
 
     /// Dials a peer where it is configured or introduced.

@@ -2,6 +2,7 @@
 //! the log lines. Nothing of the exchange is decided from it.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use crate::exchange::Notice;
 use crate::journal::Condition;
@@ -65,6 +66,9 @@ impl Layer {
     }
 }
 
+/// How long a NOT_NOW is shown: the longest pause that a peer's word can bring about.
+pub const NOT_NOW_HOLDS: Duration = Duration::from_secs(300);
+
 /// Why an attempt or a message stopped.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Obstacle {
@@ -85,8 +89,10 @@ pub struct PeerStanding {
     pub since: Millis,
     /// The last thing that stood in the way; forgotten when the peer is up.
     pub obstacle: Option<Obstacle>,
-    /// The peer seems to run twice.
-    pub second_instance: bool,
+    /// When the peer last seemed to run twice.
+    pub second_instance: Option<Millis>,
+    /// When the peer last said that this node seems to run twice. Being up does not end it: the peer says it after that.
+    pub said_second_instance: Option<Millis>,
     /// What the peer said was not possible now, and when.
     pub not_now: Option<(Millis, NotNowReason)>,
     /// The newest fault in words, and when.
@@ -110,6 +116,18 @@ pub struct Standing {
     pub damages: Vec<String>,
 }
 
+impl PeerStanding {
+    /// What the peer last said was not possible now, while that can still be so.
+    pub fn not_now_still(&self, now: Millis) -> Option<NotNowReason> {
+        self.not_now.filter(|(at, _)| is_fresh(now, *at)).map(|(_, reason)| reason)
+    }
+}
+
+/// Whether what was said at a time can still be so.
+pub fn is_fresh(now: Millis, at: Millis) -> bool {
+    now.since(at) <= NOT_NOW_HOLDS
+}
+
 impl Standing {
     /// How things stand with `peer`.
     pub fn peer(&mut self, peer: NodeName) -> &mut PeerStanding {
@@ -127,15 +145,18 @@ impl Standing {
             Notice::Up { peer, clock_offset_ms } => {
                 let peer = self.peer(*peer);
                 (peer.up, peer.since, peer.obstacle, peer.not_now) = (true, now, None, None);
-                (peer.second_instance, peer.clock_offset_ms) = (false, Some(*clock_offset_ms));
+                peer.clock_offset_ms = Some(*clock_offset_ms);
             }
             Notice::Down { peer } => {
                 let peer = self.peer(*peer);
                 (peer.up, peer.since) = (false, now);
             }
-            Notice::SecondInstance { peer } => self.peer(*peer).second_instance = true,
+            Notice::SecondInstance { peer } => self.peer(*peer).second_instance = Some(now),
             Notice::NotNow { peer, reason } => {
                 self.peer(*peer).not_now = Some((now, *reason));
+                if *reason == NotNowReason::SecondInstance {
+                    self.peer(*peer).said_second_instance = Some(now);
+                }
                 if let Some(layer) = layer_of(*reason) {
                     let why = format!("{peer} says: not now ({})", words(*reason));
                     self.obstacle(now, *peer, layer, why);

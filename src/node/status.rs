@@ -7,10 +7,11 @@ use std::time::Duration;
 use super::clock::days_left;
 use super::desk::peers;
 use super::order::{Node, Stopped};
+use super::standing::{PeerStanding, is_fresh};
 use crate::api::{NodeView, PeerView, StatusView, Trouble};
 use crate::identity::{PeerStatus, root_key_in_folder};
 use crate::journal::Condition;
-use crate::name::Millis;
+use crate::name::{Millis, NodeName};
 
 /// Days before the end of a certificate at which an operator is told: `status` warns from the first on, and loudly from
 /// the third on.
@@ -145,12 +146,29 @@ fn of_node(node: &Node, now: Millis, disk: &DiskLook, troubles: &mut Vec<Trouble
         let todo = "keep a copy of the folder; run `verbale log verify`; peers hold what was exchanged with them";
         troubles.push(trouble("error", "damage", damage.clone(), todo));
     }
+    for (peer, standing) in &standing.peers {
+        of_instances(now, *peer, standing, troubles);
+    }
     of_index(node, troubles);
     of_pager(node, troubles);
     let last = node.newest_at_start;
     if last > now.after(MAX_CLOCK_OFFSET) {
         let what = format!("this machine's clock stands at {now}, but the journal has records of {last}");
         troubles.push(trouble("error", "clock", what, "set the clock by a time server"));
+    }
+}
+
+fn of_instances(now: Millis, peer: NodeName, standing: &PeerStanding, troubles: &mut Vec<Trouble>) {
+    if standing.second_instance.is_some_and(|at| is_fresh(now, at)) {
+        let what =
+            format!("{peer} runs twice under the same keys; messages pass with the instance that was there first");
+        let todo = format!("ask the administrator of {peer} by telephone which of the two is to go on");
+        troubles.push(trouble("warning", "second-instance", what, todo));
+    }
+    if standing.said_second_instance.is_some_and(|at| is_fresh(now, at)) {
+        let what = format!("{peer} says that this node runs twice under the same keys");
+        let todo = "find the other instance, often a copied or restored folder, and stop one of the two for good";
+        troubles.push(trouble("error", "second-instance", what, todo));
     }
 }
 
@@ -255,6 +273,23 @@ mod tests {
         assert_eq!(certificate_level(-1), Some("error"));
         let expired = certificate("XB", "TLS certificate", -1, "").unwrap();
         assert!(expired.what.contains("has expired"), "{expired:?}");
+    }
+
+    #[test]
+    fn two_instances_are_named_while_it_is_fresh_whichever_side_runs_twice() {
+        let at = Millis(1_000_000);
+        let standing =
+            PeerStanding { second_instance: Some(at), said_second_instance: Some(at), ..PeerStanding::default() };
+        let found = |now| {
+            let mut troubles = Vec::new();
+            of_instances(now, "XB".parse().unwrap(), &standing, &mut troubles);
+            troubles.iter().map(|trouble| (trouble.level.clone(), trouble.code.clone())).collect::<Vec<_>>()
+        };
+        let both = [("warning", "second-instance"), ("error", "second-instance")];
+        assert_eq!(found(at), both.map(|(level, code)| (level.to_owned(), code.to_owned())));
+        let last = at.after(super::super::standing::NOT_NOW_HOLDS);
+        assert_eq!(found(last).len(), 2);
+        assert!(found(Millis(last.0 + 1)).is_empty());
     }
 
     #[test]

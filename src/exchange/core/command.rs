@@ -202,6 +202,9 @@ impl Core {
 
     fn order_drop(&mut self, now: Millis, name: NodeName, id: EntryId, why: Drop, officer: u32) -> Result<(), Denied> {
         let peer = self.peer(name).ok_or(Denied::UnknownPeer(name))?;
+        if peer.own.doubt.is_some() && peer.own.waiting.contains_key(&id) {
+            return Err(Denied::InDoubt(name));
+        }
         if peer.own.waiting.contains_key(&id) {
             self.drop_item(now, name, id, why, officer);
             return Ok(());

@@ -169,6 +169,10 @@ impl Core {
             self.put(now, Act::Recovering { officer: 0 });
             for session in self.sessions.values_mut().filter(|session| session.is_up()) {
                 session.drop_outstanding();
+                // Nothing old is signed any more, a head within a refill included.
+                if matches!(session.step, Step::Refill(_)) {
+                    session.step = Step::Ready;
+                }
             }
         }
         self.notice(Notice::Behind { origin });

@@ -7,7 +7,7 @@ use super::compare::keys_for;
 use super::note_text::{Good, is_full, judge, judge_receipt};
 use super::policy::Judged;
 use crate::exchange::env::Env;
-use crate::exchange::fold::{Frozen, Peer};
+use crate::exchange::fold::{Frozen, Peer, RECENT_IDS};
 use crate::exchange::io::{Action, ConnId, Effect, Notice, Pushed, Shown};
 use crate::exchange::mutant::{self, Mutant};
 use crate::exchange::record::{Act, Place, Stowed};
@@ -42,6 +42,8 @@ struct Checked {
     range: CompactRange,
     /// Whether the receipt may be given: no body is missing that nothing accounts for.
     receipt: bool,
+    /// Whether the author showed an earlier receipt of this node with the head.
+    shown_receipt: bool,
 }
 
 impl Core {
@@ -242,7 +244,7 @@ impl Core {
         }
         let still_missing = self.still_missing(peer, &voided, &pushed.entries, open.opening);
         let receipt = missing.is_empty() && !still_missing || mutant::active(Mutant::TakeGaps);
-        Ok(Checked { good, range, receipt })
+        Ok(Checked { good, range, receipt, shown_receipt: receipted })
     }
 
     /// Whether the author is past this volume: then the push is a refill.
@@ -282,7 +284,7 @@ impl Core {
         // Bodies are sealed before anything is recorded: a push is taken whole or not at all.
         let mut stowed = Vec::with_capacity(entries.len());
         for entry in &entries {
-            match stow(env, entry) {
+            match stow(env, entry, checked.shown_receipt) {
                 Some(payload) => stowed.push(payload),
                 None => return self.say_not_now(conn, NotNowReason::Disk),
             }
@@ -298,13 +300,20 @@ impl Core {
             self.tell_of_machine_entry(name, header.as_ref(), refused);
             shown.push(Shown { place, header, enclosures, repeat, refused });
         }
-        self.record_head(now, env, conn, name, checked);
-        if !shown.is_empty() {
+        let receipted = self.record_head(now, env, conn, name, checked);
+        let session = self.session(name);
+        session.unshown.append(&mut shown);
+        let oldest = session.unshown.len().saturating_sub(RECENT_IDS);
+        session.unshown.drain(..oldest);
+        if receipted && !session.unshown.is_empty() {
+            // Nobody sees an entry before its receipt.
+            let shown = std::mem::take(&mut session.unshown);
             self.release(Effect::Show(shown));
         }
     }
 
-    fn record_head(&mut self, now: Millis, env: &mut dyn Env, conn: ConnId, name: NodeName, checked: Checked) {
+    /// Records the head, with a receipt where one may be given; whether it was.
+    fn record_head(&mut self, now: Millis, env: &mut dyn Env, conn: ConnId, name: NodeName, checked: Checked) -> bool {
         let Good { head, author_lines, full, .. } = checked.good;
         debug_assert!(checked.range.size() == head.size || mutant::active(Mutant::AcceptShorterTree));
         let known = self.peer(name).and_then(|peer| peer.theirs.volumes.get(&head.origin.volume)?.head.as_ref());
@@ -323,6 +332,7 @@ impl Core {
             let window = self.settings.window;
             self.release(Effect::Cosigned { conn, origin: head.origin, size: head.size, lines, window });
         }
+        checked.receipt
     }
 
     /// The receipt's lines: a line once stored never changes, lines may be added.
@@ -372,9 +382,12 @@ fn own_public(env: &dyn Env) -> Vec<PublicKeys> {
 }
 
 /// How a body lies on the disk: machine kinds in clear, others sealed. `None`: no slot is ready.
-fn stow(env: &mut dyn Env, entry: &EntryFrame) -> Option<Stowed> {
+///
+/// "Erased" counts only with an earlier receipt of this node; otherwise the body is merely not there.
+fn stow(env: &mut dyn Env, entry: &EntryFrame, shown_receipt: bool) -> Option<Stowed> {
     let machine = entry.leaf.header().is_ok_and(|header| header.is_machine());
     Some(match &entry.payload {
+        Payload::Absent(Absent::Erased) if !shown_receipt => Stowed::Absent(Absent::Unavailable),
         Payload::Absent(reason) => Stowed::Absent(*reason),
         Payload::Present { salt, body } if machine => Stowed::Clear { salt: *salt, body: body.clone() },
         Payload::Present { salt, body } => {

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use bytes::Bytes;
 
-use crate::exchange::io::{ConnId, Dialler};
+use crate::exchange::io::{ConnId, Dialler, Shown};
 use crate::merkle::CompactRange;
 use crate::name::{BootNonce, Hash, Millis, Origin, Volume};
 use crate::wire::{HeadRef, Hello};
@@ -117,6 +117,8 @@ pub(super) struct Session {
     pub unavailable: BTreeSet<(u32, u64)>,
 
     // The holder's side.
+    /// Entries stored without a receipt, to be shown with the first one.
+    pub unshown: Vec<Shown>,
     pub full_seen: bool,
     pub pings: (u64, u32),
 }

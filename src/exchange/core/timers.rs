@@ -1,5 +1,7 @@
 //! What happens because time passes.
 
+use std::time::Duration;
+
 use super::Core;
 use super::session::Session;
 use crate::exchange::env::Env;
@@ -7,6 +9,9 @@ use crate::exchange::io::{Action, CloseCode};
 use crate::exchange::mutant::{self, Mutant};
 use crate::exchange::record::Drop;
 use crate::name::{Millis, NodeName};
+
+/// How long an expiry waits while the node does not know what it has sent.
+const DOUBT_PAUSE: Duration = Duration::from_secs(30);
 
 impl Core {
     /// When the core wants to be called again, at the latest.
@@ -28,6 +33,11 @@ impl Core {
     pub fn handle_timeout(&mut self, now: Millis, env: &mut dyn Env) {
         while let Some((at, name, id)) = self.expiries.first().copied().filter(|(at, _, _)| *at <= now) {
             self.expiries.remove(&(at, name, id));
+            if self.peer(name).is_some_and(|peer| peer.own.doubt.is_some()) {
+                // It may stand in the holder's log already: nothing is told before that is known.
+                self.expiries.insert((now.after(DOUBT_PAUSE), name, id));
+                continue;
+            }
             let waits = self.peer(name).is_some_and(|peer| peer.own.waiting.contains_key(&id));
             if waits || mutant::active(Mutant::ExpireAfterAppend) {
                 self.drop_item(now, name, id, Drop::Expired, 0);

@@ -268,13 +268,20 @@ impl Author {
             Some(found) if at == volume => found.contains(id),
             _ => chain.get(&at).is_some_and(|size| index < *size),
         };
+        // Places of a branch that the holder's replaced are gone for good: nothing revives them.
+        let revivable = |at: Volume| replaced.is_none() || at != volume;
         let entries: Vec<(u64, Option<Item>)> = self.unreceipted.drain(..).collect();
         for (index, item) in entries {
             let (Some(item), Some(old)) = (item, old) else { continue };
             let forgotten = mutant::active(Mutant::ForgetRequeue);
             if !alive(&item.header.id, old, index) && !is_of_the_volume(&item) && !forgotten {
-                self.left.push((item.header.id, old, index, item.queued));
-                self.enqueue(item);
+                if revivable(old) {
+                    self.left.push((item.header.id, old, index, item.queued));
+                }
+                let elsewhere = self.recent.get(&item.header.id).filter(|place| (place.0, place.1) != (old, index));
+                if !elsewhere.is_some_and(|(at, index, _)| alive(&item.header.id, at, index)) {
+                    self.enqueue(item);
+                }
             }
         }
         // `extract` borrows nothing of the ids, so the dead are judged by place first and by id afterwards.
@@ -285,7 +292,9 @@ impl Author {
             if alive(&id, at, index) {
                 self.recent.insert(id, (at, index, queued));
             } else if !self.waiting.contains_key(&id) && !mutant::active(Mutant::ForgetRequeue) {
-                self.left.push((id, at, index, queued));
+                if revivable(at) {
+                    self.left.push((id, at, index, queued));
+                }
                 self.lost.insert(id, queued);
             }
         }
@@ -296,7 +305,7 @@ impl Author {
                 self.unqueue(&id);
                 self.lost.remove(&id);
                 self.recent.insert(id, (at, index, queued));
-            } else {
+            } else if revivable(at) {
                 self.left.push((id, at, index, queued));
             }
         }
@@ -411,7 +420,8 @@ impl Author {
             opened,
         };
         self.volumes.insert(volume, own);
-        if self.current.is_none_or(|current| current <= volume) {
+        // A fetched volume of the same number is the holder's: the own one of that number was never taken.
+        if self.current.is_none_or(|current| current.number <= volume.number) {
             let found: BTreeSet<EntryId> = fetching.found.iter().map(|(id, _, _)| *id).collect();
             let replaced = (fetching.first == 0).then_some(&found);
             self.settle_on(volume, replaced);

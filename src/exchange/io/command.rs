@@ -156,6 +156,9 @@ pub enum Denied {
     /// Already in the log: it cannot be taken back, only withdrawn.
     #[error("{0} is already in the log; send a withdrawal instead")]
     InTheLog(EntryId),
+    /// The node does not know yet what it has sent.
+    #[error("this node was restored and does not know yet what it has sent to {0}; try again once {0} is up")]
+    InDoubt(NodeName),
     /// No such item.
     #[error("no item {0} waits for this peer")]
     NoSuchItem(EntryId),

@@ -132,6 +132,7 @@ fn refused(doing: &str, denied: &Denied) -> Failure {
         Denied::PeerInactive(_) => ("peer-inactive", ""),
         Denied::OtherBytes(_) => ("other-bytes", "repeat the command without `--id`"),
         Denied::InTheLog(_) => ("in-the-log", ""),
+        Denied::InDoubt(_) => ("in-doubt", ""),
         Denied::NoSuchItem(_) => (code::UNKNOWN_MESSAGE, ""),
         Denied::TooLarge(_) => (code::TOO_LARGE, "put the detail into an enclosure"),
         Denied::DiskFull => (code::DISK_FULL, ""),

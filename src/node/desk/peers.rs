@@ -181,6 +181,11 @@ fn why(now: Millis, report: &PeerReport, standing: &PeerStanding) -> String {
             .to_owned();
     }
     match report.connection {
+        // Connected, and still nothing passes: the peer has said why.
+        ConnectionState::Up if report.queued + report.unreceipted > 0 => standing
+            .not_now_still(now)
+            .map(|reason| format!("the peer says: not now; {}", words(reason)))
+            .unwrap_or_default(),
         ConnectionState::Up => String::new(),
         ConnectionState::CatchingUp => {
             "the two copies of the logs are being brought together; it ends by itself".into()
