@@ -1,9 +1,9 @@
 //! Verification and replay without daemon, sled or keys; it reads the journal's files and knows nothing of how they are
 //! written, of the network, or of the commands.
 //!
-//! [`verify`] goes over the journal once, with memory that does not grow: it rebuilds the tree of every volume of every
+//! [`verify()`] goes over the journal once, with memory that does not grow: it rebuilds the tree of every volume of every
 //! log from its entries, and holds against it every head, every receipt, every body that is in clear (or that an
-//! [`Opener`] opens), and every volume's word about the one before. [`replay`] tells every act in order as JSON.
+//! [`Opener`] opens), and every volume's word about the one before. [`replay()`] tells every act in order as JSON.
 //!
 //! What it cannot tell: whether the clocks were right, whether what never reached the journal happened, and whether a
 //! whole tail of the journal was cut off; the peers' copies can.

@@ -66,7 +66,7 @@ pub fn verify(folder: &Path, options: VerifyOptions<'_>) -> std::io::Result<Veri
 }
 
 /// Verifies groups from anywhere, in their order from the first one on. Heads of sizes that lie too far back are
-/// remarks here: only [`verify`] can look at the groups a second time.
+/// remarks here: only [`verify()`] can look at the groups a second time.
 pub fn verify_groups(
     groups: impl IntoIterator<Item = Result<Group, Damage>>,
     options: VerifyOptions<'_>,
