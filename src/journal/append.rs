@@ -2,17 +2,21 @@
 //! durable before it is.
 
 use std::collections::VecDeque;
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
 use super::Condition;
-use super::frame::{Hash, MAX_FRAME_BYTES, Position, RECORD_OVERHEAD_BYTES, frame_bytes};
+use super::frame::{Group, Hash, MAX_FRAME_BYTES, Position, RECORD_OVERHEAD_BYTES, frame_bytes};
 
 /// How many bytes may wait for the disk. A slow disk is noticed by the windows of the exchange long before; a full one
 /// must not eat the memory.
 pub const MAX_WAITING_BYTES: usize = 64 * 1024 * 1024;
+
+/// Bytes of the newest durable groups that stay in memory, so that who follows the writer closely reads and hashes
+/// nothing twice: a tenth of a second at full speed.
+pub const MAX_FRESH_BYTES: usize = 4 * 1024 * 1024;
 
 /// How long the writer waits before it tries a full disk again, or looks whether its reserve can be taken again.
 const RETRY_FULL_DISK: Duration = Duration::from_secs(1);
@@ -116,7 +120,31 @@ pub(crate) struct Shared {
     queue: Mutex<Queue>,
     wake: Condvar,
     tail: RwLock<Tail>,
+    fresh: Mutex<Fresh>,
     ride: Duration,
+}
+
+/// The newest durable groups, oldest first.
+#[derive(Default)]
+struct Fresh {
+    groups: VecDeque<Arc<Group>>,
+    bytes: usize,
+}
+
+impl Fresh {
+    fn push(&mut self, group: Arc<Group>) {
+        self.bytes += group.frame.len();
+        self.groups.push_back(group);
+        while self.bytes > MAX_FRESH_BYTES {
+            let Some(oldest) = self.groups.pop_front() else { break };
+            self.bytes -= oldest.frame.len();
+        }
+    }
+
+    fn of(&self, record: u64) -> Option<&Arc<Group>> {
+        let at = self.groups.partition_point(|group| group.next_record() <= record);
+        self.groups.get(at).filter(|group| group.record(record).is_some())
+    }
 }
 
 impl Shared {
@@ -131,7 +159,7 @@ impl Shared {
             failed: None,
             condition,
         };
-        Self { queue: Mutex::new(queue), wake: Condvar::new(), tail: RwLock::new(tail), ride }
+        Self { queue: Mutex::new(queue), wake: Condvar::new(), tail: RwLock::new(tail), fresh: Mutex::default(), ride }
     }
 
     fn lock(&self) -> MutexGuard<'_, Queue> {
@@ -222,6 +250,16 @@ impl Shared {
         *self.tail.write().unwrap_or_else(PoisonError::into_inner) = tail;
     }
 
+    /// Keeps a group at hand that has just become durable.
+    pub(crate) fn keep(&self, group: Group) {
+        self.fresh.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::new(group));
+    }
+
+    /// The group of a record, where it is among the newest.
+    pub(crate) fn fresh(&self, record: u64) -> Option<Arc<Group>> {
+        self.fresh.lock().unwrap_or_else(PoisonError::into_inner).of(record).cloned()
+    }
+
     pub(crate) fn tail(&self) -> Tail {
         *self.tail.read().unwrap_or_else(PoisonError::into_inner)
     }
@@ -286,3 +324,33 @@ fn take_batch(queue: &mut Queue, limit: usize) -> Vec<Item> {
 
 // A call that just fits is a batch of its own, so that no call can wait for ever.
 const _: () = assert!(MAX_FRAME_BYTES > RECORD_OVERHEAD_BYTES && MAX_WAITING_BYTES > MAX_FRAME_BYTES);
+
+#[cfg(test)]
+mod tests {
+    use super::super::frame::{BLINDING_BYTES, Expected, Mark, build_group, parse_group};
+    use super::*;
+
+    fn group(first: u64, bytes: usize) -> Group {
+        let (mark, position) = (Mark([7; 8]), Position { segment: 0, offset: 4_096 });
+        let expected = Expected { record: first, group: first, chain: [1; 32] };
+        let records = [Bytes::from(vec![5; bytes]), Bytes::from_static(b"two")];
+        let built = build_group(mark, &expected, Position::ORIGIN, &[&records], &[3; 2 * BLINDING_BYTES]);
+        let kept = built.group(mark, position).unwrap();
+        assert_eq!(kept, parse_group(&built.frame, mark, position).unwrap(), "as it would be read back");
+        kept
+    }
+
+    #[test]
+    fn the_newest_groups_are_found_by_record_and_the_oldest_leave_at_the_bound() {
+        let mut fresh = Fresh::default();
+        let half = MAX_FRESH_BYTES / 2 - 200;
+        for first in [10, 12] {
+            fresh.push(Arc::new(group(first, half)));
+        }
+        assert!(fresh.of(9).is_none() && fresh.of(14).is_none());
+        assert_eq!([10, 11, 12, 13].map(|record| fresh.of(record).unwrap().header.first_record), [10, 10, 12, 12]);
+        fresh.push(Arc::new(group(14, 400)));
+        assert!(fresh.bytes <= MAX_FRESH_BYTES);
+        assert!(fresh.of(11).is_none() && fresh.of(12).is_some() && fresh.of(15).is_some());
+    }
+}

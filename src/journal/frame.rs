@@ -233,6 +233,29 @@ pub(crate) struct Built {
     pub chain: Hash,
 }
 
+impl Built {
+    /// The group as it would be read back from the place where it was written. Nothing is hashed again: these are the
+    /// bytes that were hashed, and the caller has seen them synced.
+    pub(crate) fn group(&self, mark: Mark, position: Position) -> Option<Group> {
+        let header = parse_frame_header(&self.frame, mark).ok()?;
+        let mut records = Vec::with_capacity(self.leaves.len());
+        let mut offset = FRAME_HEADER_BYTES;
+        for (number, leaf) in (header.first_record..).zip(&self.leaves) {
+            let start = offset + RECORD_OVERHEAD_BYTES;
+            let end = start + u32_at(&self.frame, offset)? as usize;
+            records.push(Record {
+                number,
+                bytes: self.frame.slice(start..end),
+                blinding: self.frame[offset + 4..start].try_into().expect("the slice has that length"),
+                leaf: *leaf,
+                position: Position { offset: position.offset + offset as u64, ..position },
+            });
+            offset = end;
+        }
+        Some(Group { header, position, records, frame: self.frame.clone() })
+    }
+}
+
 /// How many bytes a frame with these records has.
 pub(crate) fn frame_bytes(records: &[Bytes]) -> usize {
     let records: usize = records.iter().map(|record| record.len() + RECORD_OVERHEAD_BYTES).sum();

@@ -52,7 +52,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-pub use append::{AppendError, Durable, MAX_WAITING_BYTES, Tail, Urgency};
+pub use append::{AppendError, Durable, MAX_FRESH_BYTES, MAX_WAITING_BYTES, Tail, Urgency};
 pub use cursor::fuzz_scan;
 pub use disk::{
     Disk, FilesystemKind, LocalDisk, create_folder, filesystem_kind, free_bytes, is_disk_full, sync_folder,

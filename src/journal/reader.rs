@@ -87,10 +87,13 @@ impl Reader {
         group.record(number).cloned().ok_or(ReadError::Absent(number))
     }
 
-    /// Reads the group that holds a record.
+    /// Reads the group that holds a record; the newest ones are still in memory.
     pub fn group_of(&self, number: u64) -> Result<Arc<Group>, ReadError> {
         if self.shared.as_ref().is_some_and(|shared| number >= shared.tail().next_record) {
             return Err(ReadError::Absent(number));
+        }
+        if let Some(group) = self.shared.as_ref().and_then(|shared| shared.fresh(number)) {
+            return Ok(group);
         }
         let mut memory = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(group) = memory.groups.iter().find(|group| group.record(number).is_some()) {

@@ -136,6 +136,9 @@ impl Writer {
     fn tell(&mut self, batch: Vec<Item>, built: &Built) {
         let group = self.expected.group;
         let count: usize = batch.iter().map(|item| item.records.len()).sum();
+        if let Some(group) = built.group(self.header.mark, self.end) {
+            self.shared.keep(group);
+        }
         self.end.offset += built.frame.len() as u64;
         self.expected = Expected { record: self.expected.record + count as u64, group: group + 1, chain: built.chain };
         self.shared.publish(Tail { end: self.end, next_record: self.expected.record, next_group: group + 1 });

@@ -228,6 +228,7 @@ impl Core {
         let session = self.session(name);
         session.failures = 0;
         session.not_now_until = None;
+        session.dial_not_before = None;
         session.setbacks = 0;
         if session.conns.is_empty() && !session.dialling {
             session.dial_at = Some(now);

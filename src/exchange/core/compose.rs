@@ -26,8 +26,9 @@ const DEPTH: usize = 2;
 /// Within this time of an entry a head with every line of both algorithms follows.
 const FULL_WITHIN: Duration = Duration::from_secs(600);
 
-/// Before anything was measured, a link is taken for this fast: 64 kbit/s carry it in half a second.
-const FIRST_RATE: u64 = 16 << 10;
+/// Bytes a second for which a link is taken before anything was measured, and at the least: 64 kbit/s. A lone message
+/// says nothing about a link.
+const FIRST_RATE: u64 = 8 << 10;
 
 /// The author keeps at most what it sends in this time without a receipt.
 const RATE_SECONDS: u64 = 2;
@@ -168,12 +169,12 @@ impl Core {
         let Some(session) = self.sessions.get(&name) else { return false };
         let deep = session.outstanding.len() >= DEPTH;
         let limit = if mutant::active(Mutant::IgnoreWindow) { u64::MAX } else { session.window };
-        let limit = limit.min(session.rate.unwrap_or(FIRST_RATE).saturating_mul(RATE_SECONDS));
+        let limit = limit.min(session.rate.unwrap_or(FIRST_RATE).max(FIRST_RATE).saturating_mul(RATE_SECONDS));
         let Some(own) = self.peer(name).map(|peer| &peer.own) else { return false };
         let Some(volume) = own.current else { return false };
         let (mut used, mut fresh) = (own.unreceipted_bytes(), 0);
         let (mut batch, mut expired): (Vec<Item>, Vec<EntryId>) = (Vec::new(), Vec::new());
-        let mut more = false;
+        let (mut more, mut limited) = (false, false);
         for item in own.queue.values() {
             let is_void = item.header.known_kind() == Some(Kind::Void);
             if item.header.expires.is_some_and(|at| at <= now) {
@@ -181,6 +182,7 @@ impl Core {
                 continue;
             }
             if deep && !is_void {
+                limited = true;
                 break;
             }
             let bytes = window_bytes(item);
@@ -189,12 +191,14 @@ impl Core {
                 break;
             }
             if !is_void && used > 0 && used + bytes > limit {
+                limited = true;
                 break;
             }
             used += bytes;
             fresh += bytes;
             batch.push(item.clone());
         }
+        self.session(name).limited = limited || more;
         for id in expired {
             self.drop_item(now, name, id, Drop::Expired, 0);
         }
@@ -287,7 +291,7 @@ impl Core {
         self.release(Effect::Push { conn, origin, entries, note: text });
         let session = self.session(name);
         session.pushed = size;
-        session.outstanding.push_back(Outstanding { size, bytes, at: now });
+        session.outstanding.push_back(Outstanding { size, bytes, at: now, limited: session.limited });
         if full {
             session.full_signed = true;
             session.full_at = None;

@@ -202,7 +202,8 @@ impl Core {
         let active = self.is_active(peer);
         let session = self.session(peer);
         if active && session.conns.is_empty() && !session.dialling {
-            session.dial_at = Some(now.after(pause + jitter));
+            let earliest = session.dial_not_before.unwrap_or(now);
+            session.dial_at = Some(now.after(pause + jitter).max(earliest));
         }
     }
 
@@ -214,6 +215,11 @@ impl Core {
         }
         // The peer's word is bounded: it cannot make this node wait for ever.
         let pause = retry_after.clamp(Duration::from_millis(100), Duration::from_secs(300));
+        if reason == NotNowReason::SecondInstance {
+            // Nothing is held back where the connection is kept; where it is not, the peer is not dialled again at once.
+            session.dial_not_before = Some(now.after(pause));
+            return self.notice(Notice::NotNow { peer, reason });
+        }
         session.not_now_until = Some(now.after(pause));
         session.drop_outstanding();
         self.resume_from_held(peer);

@@ -94,7 +94,7 @@ impl Core {
     fn check(&self, env: &dyn Env, name: NodeName, pushed: &Pushed) -> Result<Checked, NotTaken> {
         let Some(peer) = self.peer(name) else { return Err(NotTaken::NotNow(NotNowReason::Restricted)) };
         if self.fold.fenced.is_some() && !mutant::active(Mutant::CosignWhileFenced) {
-            return Err(NotTaken::NotNow(NotNowReason::SecondInstance));
+            return Err(NotTaken::NotNow(NotNowReason::Frozen));
         }
         if self.disk_full {
             return Err(NotTaken::NotNow(NotNowReason::Disk));

@@ -9,6 +9,7 @@ use super::compare::own_keys;
 use super::note_text::{is_full, judge, judge_receipt, note};
 use super::session::{Held, Step};
 use crate::exchange::env::Env;
+use crate::exchange::fold::unknown_lines;
 use crate::exchange::io::{Answer, ConnId, Effect, Notice};
 use crate::exchange::record::{Act, Place};
 use crate::name::{EntryId, Kind, Millis, NodeName, Origin};
@@ -71,16 +72,23 @@ impl Core {
             .filter(|(index, item)| !own.voided.contains(index) && item.header.known_kind() != Some(Kind::Volume))
             .map(|(index, item)| (item.header.id, Place { index, ..place }))
             .collect();
+        let awaited = entries.iter().any(|(id, _)| self.waits.contains_key(id));
+        // A line once stored never changes: a holder that was put back may give the same receipt at a later time.
+        let lines = match own.volumes.get(&held.volume).and_then(|own| own.head_at(held.size)) {
+            Some(head) => unknown_lines(&head.receipt, lines),
+            None => lines,
+        };
+        if !lines.is_empty() {
+            let act = Act::Receipt { place, lines };
+            if awaited {
+                self.put(now, act)
+            } else {
+                self.put_riding(now, act)
+            };
+        }
         for id in below_ids {
             self.live.remove(&id);
         }
-        let awaited = entries.iter().any(|(id, _)| self.waits.contains_key(id));
-        let act = Act::Receipt { place, lines };
-        if awaited {
-            self.put(now, act)
-        } else {
-            self.put_riding(now, act)
-        };
         if entries.is_empty() {
             return;
         }
@@ -123,10 +131,11 @@ impl Core {
     fn measure(&mut self, now: Millis, name: NodeName, size: u64) {
         let session = self.session(name);
         let mut bytes = 0;
-        let mut since = now;
+        let (mut since, mut limited) = (now, false);
         while let Some(head) = session.outstanding.front().filter(|head| head.size <= size) {
             bytes += head.bytes;
             since = since.min(head.at);
+            limited |= head.limited;
             session.outstanding.pop_front();
         }
         if bytes == 0 {
@@ -134,8 +143,9 @@ impl Core {
         }
         let elapsed = u64::try_from(now.since(since).as_millis()).unwrap_or(u64::MAX).max(1);
         let seen = bytes.saturating_mul(1_000) / elapsed;
-        // Up at once, down slowly: one slow batch says little about a link.
+        // Up at once; down slowly, and only where more could have been sent: one slow batch says little about a link.
         session.rate = Some(match session.rate {
+            Some(rate) if seen < rate && !limited => rate,
             Some(rate) if seen < rate => rate - (rate - seen) / 8,
             _ => seen,
         });

@@ -120,7 +120,7 @@ impl Core {
         self.release(Effect::Push { conn, origin, entries: entries.collect(), note: text });
         let session = self.session(name);
         session.full_signed |= is_full(&lines);
-        session.outstanding.push_back(Outstanding { size, bytes, at: now });
+        session.outstanding.push_back(Outstanding { size, bytes, at: now, limited: true });
         if let Step::Refill(refill) = &mut session.step {
             refill.range = range;
         }

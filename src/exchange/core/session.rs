@@ -73,6 +73,8 @@ pub(super) struct Outstanding {
     pub size: u64,
     pub bytes: u64,
     pub at: Millis,
+    /// More waited than the window let through.
+    pub limited: bool,
 }
 
 /// A peer in this run.
@@ -83,6 +85,8 @@ pub(super) struct Session {
     pub chosen: Option<ConnId>,
     pub dialling: bool,
     pub dial_at: Option<Millis>,
+    /// The peer knows another instance of this node: it is not dialled before this.
+    pub dial_not_before: Option<Millis>,
     pub failures: u32,
     /// Words of the peer that could not be, since its last receipt or push that was taken.
     pub peer_faults: u32,
@@ -98,6 +102,8 @@ pub(super) struct Session {
     pub outstanding: VecDeque<Outstanding>,
     pub window: u64,
     pub rate: Option<u64>,
+    /// More waits than the window lets through.
+    pub limited: bool,
     pub not_now_until: Option<Millis>,
     /// A head with every line of both algorithms was signed in this session and volume.
     pub full_signed: bool,

@@ -454,12 +454,17 @@ fn is_void(item: &Item) -> bool {
 
 /// A line once stored never changes; lines of other keys may be added.
 pub(super) fn add_lines(known: &mut Vec<String>, lines: &[String]) {
-    for line in lines {
-        let same_key = |other: &String| key_of(other) == key_of(line);
-        if !known.iter().any(same_key) && known.len() < crate::wire::MAX_LINES {
-            known.push(line.clone());
+    for line in unknown_lines(known, lines.to_vec()) {
+        if known.len() < crate::wire::MAX_LINES {
+            known.push(line);
         }
     }
+}
+
+/// The lines by keys that made none of the known ones.
+pub(in crate::exchange) fn unknown_lines(known: &[String], lines: Vec<String>) -> Vec<String> {
+    let same_key = |line: &String| known.iter().any(|other| key_of(other) == key_of(line));
+    lines.into_iter().filter(|line| !same_key(line)).collect()
 }
 
 /// What names the key of a line: everything up to the first five letters of its base64, which hold the key id's first

@@ -18,8 +18,8 @@ use crate::name::{BootNonce, EntryId, JournalId, NodeName, Origin};
 use crate::note::PublicKeys;
 use crate::wire::{Leaf, VolumeReason};
 
-pub(super) use author::window_bytes;
 pub use author::{Author, Fetching, Item, OwnHead, OwnVolume, QueueKey};
+pub(super) use author::{unknown_lines, window_bytes};
 pub(super) use holder::tag;
 pub use holder::{Holder, PeerHead, PeerVolume, Wanted};
 pub use recent::{RECENT_IDS, Recent};

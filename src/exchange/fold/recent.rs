@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use serde::{Deserialize, Serialize};
+use serde::ser::SerializeSeq;
+use serde::{Deserialize, Serialize, Serializer};
 
 use crate::name::EntryId;
 
@@ -10,16 +11,16 @@ use crate::name::EntryId;
 pub const RECENT_IDS: usize = 65_536;
 
 /// The newest [`RECENT_IDS`] ids with what is known of each.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(from = "Written<T>", into = "Written<T>")]
-#[serde(bound(serialize = "T: Copy + Serialize", deserialize = "T: Copy + Deserialize<'de>"))]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(from = "Written<T>")]
+#[serde(bound(deserialize = "T: Copy + Deserialize<'de>"))]
 pub struct Recent<T: Copy> {
     order: VecDeque<EntryId>,
     known: BTreeMap<EntryId, T>,
 }
 
-#[derive(Serialize, Deserialize)]
-#[serde(bound(serialize = "T: Serialize", deserialize = "T: Deserialize<'de>"))]
+/// The form in which it is stored: pairs, oldest first.
+#[derive(Deserialize)]
 struct Written<T>(Vec<(EntryId, T)>);
 
 impl<T: Copy> From<Written<T>> for Recent<T> {
@@ -32,10 +33,16 @@ impl<T: Copy> From<Written<T>> for Recent<T> {
     }
 }
 
-impl<T: Copy> From<Recent<T>> for Written<T> {
-    fn from(recent: Recent<T>) -> Self {
-        let pair = |id| recent.known.get(id).map(|value| (*id, *value));
-        Self(recent.order.iter().filter_map(pair).collect())
+// By hand, because the loop waits while a snapshot is taken: serde's `into` would copy both collections first.
+impl<T: Copy + Serialize> Serialize for Recent<T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut pairs = serializer.serialize_seq(Some(self.known.len()))?;
+        for id in &self.order {
+            if let Some(value) = self.known.get(id) {
+                pairs.serialize_element(&(id, value))?;
+            }
+        }
+        pairs.end()
     }
 }
 
