@@ -205,7 +205,7 @@ async fn a_full_disk_refuses_new_messages_in_plain_words_and_loses_nothing() {
     // What was taken reaches the peer all the same: it costs the reserve little.
     small.clear();
     until("the node goes on by itself", async || {
-        a.status().await.troubles.iter().all(|trouble| trouble.code != "disk")
+        a.status().await.troubles.iter().all(|trouble| trouble.level != "error")
     })
     .await;
     all_arrived(&b, &a).await;

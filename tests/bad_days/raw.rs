@@ -2,7 +2,6 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use quinn::crypto::rustls::QuicClientConfig;
 use rustls::time_provider::DefaultTimeProvider;
@@ -10,10 +9,10 @@ use verbale::identity::{
     Anchors, Direction, IdentityRefusal, Introduction, NodeKeys, OwnTls, PeerStatus, PostQuantum, RefusalLog,
     SharedAnchors, TlsSettings, client_config,
 };
-use verbale::name::{BootNonce, Millis, NodeName};
+use verbale::name::{BootNonce, NodeName};
 use verbale::wire::{Frame, Hello, LogState};
 
-use crate::rig::{PATIENCE, Rig};
+use crate::rig::{PATIENCE, Rig, now};
 use crate::world::listens;
 
 struct Silent;
@@ -96,14 +95,13 @@ pub async fn frame(recv: &mut quinn::RecvStream) -> Frame {
 
 /// A HELLO that is in order, from a node that has nothing yet.
 pub fn hello(boot: u8) -> Hello {
-    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or(Duration::ZERO);
     Hello {
         version_min: 1,
         version_max: 1,
         boot: BootNonce([boot; 16]),
         last_boot: None,
         last_heard: None,
-        clock: Millis(u64::try_from(since.as_millis()).unwrap()),
+        clock: now(),
         window: 8 << 20,
         enclosure_max: 64 << 20,
         enclosures_total_max: 256 << 20,

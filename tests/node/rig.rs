@@ -35,7 +35,8 @@ pub fn free_port() -> u16 {
     UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port()
 }
 
-fn now() -> Millis {
+/// The time by this machine's clock.
+pub fn now() -> Millis {
     #[allow(clippy::disallowed_methods, reason = "the rig plays the operator, who looks at the clock")]
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
     Millis(u64::try_from(since.as_millis()).unwrap())

@@ -1,12 +1,12 @@
 //! Bad paths. The nodes themselves go on running.
 
 use std::net::SocketAddr;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use verbale::api::{MessageState, Request, WaitFor};
 
 use crate::relay::{Way, Weather};
-use crate::rig::{message, until, up};
+use crate::rig::{message, now, until, up};
 use crate::world::{World, all_arrived, arrived_in_order, dials, queue, subjects};
 
 /// A connection on which a push has had no answer for this long is given up; the shortest that can be configured.
@@ -143,7 +143,7 @@ async fn outbox_retry_ends_a_long_pause_at_once() {
     let mut next = 0;
     until("the pause is long", async || {
         next = next_attempt(&a.peer(b).await.why).unwrap_or(0);
-        next > now() + 12_000
+        next > now().0 + 12_000
     })
     .await;
     dials(a, b, world.path.second());
@@ -151,12 +151,8 @@ async fn outbox_retry_ends_a_long_pause_at_once() {
     assert_ne!(a.peer(b).await.connection, "up", "only a word ends the pause");
     a.call(Request::Retry { peer: b.name }).await.unwrap();
     arrived_in_order(b, 3).await;
-    assert!(now() < next, "the pause was not waited for");
+    assert!(now().0 < next, "the pause was not waited for");
     world.all_is_well().await;
-}
-
-fn now() -> u64 {
-    u64::try_from(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis()).unwrap()
 }
 
 /// The time of the next attempt, as the peer's line tells it, in milliseconds.
