@@ -1,7 +1,7 @@
 //! Many peers of one node, all in one process: each a whole node on a thread of its own.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Barrier};
+use std::sync::mpsc::{Sender, channel};
 
 use tokio::sync::watch;
 use verbale::api::{Backend, Request};
@@ -23,15 +23,26 @@ pub fn child(stage: &Path) -> Result<(), Failed> {
     let Some(Order::Call(acceptance)) = orders.blocking_recv() else {
         return Err("a crowd is told whom to accept".into());
     };
-    let ready = Arc::new(Barrier::new(folders.len() + 1));
+    let (ready, readied) = channel();
     let threads: Vec<_> = folders
         .into_iter()
         .map(|folder| {
             let (acceptance, ready, stopped) = (acceptance.clone(), ready.clone(), stopped.clone());
-            std::thread::spawn(move || node(folder, *acceptance, &ready, stopped))
+            std::thread::spawn(move || {
+                let ended = node(&folder, *acceptance, &ready, stopped);
+                ended.map_err(|error| {
+                    let why = format!("{}: {error}", folder.display());
+                    let _ = ready.send(Some(why.clone()));
+                    why
+                })
+            })
         })
         .collect();
-    ready.wait();
+    for _ in &threads {
+        if let Some(why) = readied.recv()? {
+            return Err(why.into());
+        }
+    }
     say(&Said::Counting);
     while orders.blocking_recv().is_some() {}
     stop.send_replace(true);
@@ -41,19 +52,18 @@ pub fn child(stage: &Path) -> Result<(), Failed> {
     Ok(())
 }
 
+/// One node; tells by `ready` that it has accepted the one that is measured.
 fn node(
-    folder: PathBuf,
+    folder: &Path,
     acceptance: Request,
-    ready: &Barrier,
+    ready: &Sender<Option<String>>,
     mut stopped: watch::Receiver<bool>,
 ) -> Result<(), Failed> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let settings = Settings::load(&folder)?;
-    runtime.block_on(verbale::node::run_with(folder.clone(), settings, |front| async move {
-        if let Err(failure) = front.call(caller(), acceptance).await {
-            say(&Said::Failed(format!("{}: {failure}", folder.display())));
-        }
-        ready.wait();
+    let settings = Settings::load(folder)?;
+    runtime.block_on(verbale::node::run_with(folder.to_owned(), settings, |front| async move {
+        let accepted = front.call(caller(), acceptance).await;
+        let _ = ready.send(accepted.err().map(|failure| failure.to_string()));
         let _ = stopped.wait_for(|stopped| *stopped).await;
     }))?;
     Ok(())

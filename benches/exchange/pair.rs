@@ -1,10 +1,12 @@
 //! Nodes from outside: their folders, their processes, and how they come to know each other.
 
+use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use verbale::api::{PeerAdd, Reply, Request, WaitFor};
@@ -120,11 +122,9 @@ impl Folder {
     pub fn make(stage: &Path, node: NodeName, more: &str) -> Result<Self, Failed> {
         let path = stage.join(node.to_string());
         std::fs::DirBuilder::new().mode(0o700).create(&path)?;
-        // The socket is closed again; nothing else on this machine takes a port of that range meanwhile.
-        let listen = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?;
+        let listen = free_address()?;
         let announce = listen.to_string().parse()?;
         let text = verbale::settings::annotated(node.state(), node.desk(), &[listen], &[announce]);
-        let text = text.replace("pings_per_day = 10000", "pings_per_day = 1000000");
         std::fs::write(path.join(verbale::settings::FILE_NAME), text.replace("mix_exercise = false", more))?;
         let passphrase = Passphrase::new("exercise only, not a secret".to_owned())?;
         let root = stage.join(format!("{node}-root.key"));
@@ -153,6 +153,17 @@ impl Folder {
             read_by: "the measurement".to_owned(),
             channel: "one process to another".to_owned(),
         })
+    }
+}
+
+/// An address that nobody uses now, and that was not given before.
+fn free_address() -> Result<SocketAddr, Failed> {
+    static GIVEN: Mutex<BTreeSet<SocketAddr>> = Mutex::new(BTreeSet::new());
+    loop {
+        let address = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?;
+        if GIVEN.lock().unwrap_or_else(PoisonError::into_inner).insert(address) {
+            return Ok(address);
+        }
     }
 }
 
