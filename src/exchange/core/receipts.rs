@@ -75,10 +75,11 @@ impl Core {
         let awaited = entries.iter().any(|(id, _)| self.waits.contains_key(id));
         // A line once stored never changes: a holder that was put back may give the same receipt at a later time.
         let lines = match own.volumes.get(&held.volume).and_then(|own| own.head_at(held.size)) {
-            Some(head) => unknown_lines(&head.receipt, lines),
+            Some(head) => [head.receipt.clone(), unknown_lines(&head.receipt, lines)].concat(),
             None => lines,
         };
-        if !lines.is_empty() {
+        let known = own.volumes.get(&held.volume).and_then(|own| own.head_at(held.size));
+        if known.is_none_or(|head| head.receipt.len() < lines.len()) {
             let act = Act::Receipt { place, lines };
             if awaited {
                 self.put(now, act)
