@@ -248,7 +248,7 @@ impl Ledger {
     fn queued(&mut self, peer: NodeName, record: u64, header: &Header, known: &Known<'_>) -> Verdict {
         let mut item = Item { peer, record, header: header.clone(), dropped: None, places: vec![], stood: false };
         if let Some(old) = self.items.get(&header.id) {
-            let dead = !old.places.is_empty() && !old.places.iter().any(|place| self.is_live(place));
+            let dead = old.stood && !old.places.iter().any(|place| self.is_live(place));
             check(dead && old.dropped.is_none() || known.unsteady.contains(&peer), || {
                 format!("{} was queued twice: {:?}, stood at {:?}", header.id, old.dropped, old.places)
             })?;

@@ -138,9 +138,11 @@ impl Core {
     fn after_fetch(&mut self, name: NodeName, before: Option<HeadRef>, then: Option<Held>) {
         if let Some(before) = before.filter(|before| before.origin.from == self.me && before.origin.to == name) {
             let known = self.peer(name).and_then(|peer| peer.own.volumes.get(&before.origin.volume));
-            let known_size = known.map_or(0, |own| own.size());
-            if known_size < before.size {
-                return self.start_fetch(name, before, known_size, then);
+            match known.map(|own| (own.size(), own.root_at(before.size))) {
+                Some((_, Some(root))) if root == before.root => {}
+                Some((size, _)) if size < before.size => return self.start_fetch(name, before, size, then),
+                // Unknown, or another branch than the own one: the holder's counts.
+                _ => return self.start_fetch(name, before, 0, then),
             }
         }
         let session = self.session(name);

@@ -425,6 +425,12 @@ impl Author {
             let found: BTreeSet<EntryId> = fetching.found.iter().map(|(id, _, _)| *id).collect();
             let replaced = (fetching.first == 0).then_some(&found);
             self.settle_on(volume, replaced);
+        } else if fetching.first == 0 {
+            // The holder's branch of an earlier volume: what the own branch had beside it queues again.
+            let places = self.recent.extract(|(at, _, _)| *at != volume);
+            let found: BTreeSet<EntryId> = fetching.found.iter().map(|(id, _, _)| *id).collect();
+            let gone = places.into_iter().filter(|(id, _)| !found.contains(id) && !self.waiting.contains_key(id));
+            self.lost.extend(gone.map(|(id, (_, _, queued))| (id, queued)));
         }
         for (id, index, number) in fetching.found {
             self.unqueue(&id);
