@@ -13,8 +13,9 @@ use super::{Inner, Rebuild, Store, StoreError, guarded};
 /// that are not full yet are written anew at each step. A tenth of what a person notices.
 const GATHER: Duration = Duration::from_millis(50);
 
-/// With this many records waiting the thread does not let more of them gather: more than one step takes in.
-const ENOUGH: u64 = 4_096;
+/// With this many records waiting the thread does not let more of them gather: more than one step takes in, and few
+/// enough that the journal still has all of their groups in memory.
+const ENOUGH: u64 = 1_024;
 
 /// Bytes of groups that are taken in at one step, beyond which no further group joins.
 const STEP_BYTES: usize = 1024 * 1024;
