@@ -128,6 +128,7 @@ impl Folder {
         std::fs::write(path.join(verbale::settings::FILE_NAME), text.replace("mix_exercise = false", more))?;
         let passphrase = Passphrase::new("exercise only, not a secret".to_owned())?;
         let root = stage.join(format!("{node}-root.key"));
+        #[allow(clippy::disallowed_methods, reason = "the bench plays the operator, who looks at the clock")]
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?;
         let made = init(&InitRequest {
             dir: &path,
