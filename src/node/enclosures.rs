@@ -121,7 +121,7 @@ async fn fetch_all(node: Arc<Node>, net: NetHandle, peer: NodeName, conn: ConnId
 
 async fn fetch_one(node: &Arc<Node>, net: &NetHandle, conn: ConnId, wanted: Wanted) -> Result<End, Stop> {
     let listed = blocking(node, move |node| listed(node, wanted)).await?;
-    let file = match listed {
+    let file = match listed? {
         Ok(file) => file,
         Err(end) => return Ok(end),
     };
@@ -162,18 +162,28 @@ async fn blocking<T: Send + 'static>(
     tokio::task::spawn_blocking(move || work(&node)).await.map_err(|_| Stop::Later("the work broke off".into()))
 }
 
-/// The file as the author listed it, judged by the limits that this node announces.
-fn listed(node: &Node, wanted: Wanted) -> Result<Enclosure, End> {
-    let record =
-        wanted.record.or_else(|| node.index.message(wanted.entry).ok().flatten().map(|message| message.record));
-    let body =
-        record.and_then(|record| history::entry_of(node, record).ok()).and_then(|(_, stowed)| {
-            match history::open(&node.vault, &stowed) {
-                Ok(Payload::Present { body, .. }) => Body::decode(body).ok(),
-                Ok(Payload::Absent(_)) | Err(_) => None,
-            }
-        });
-    let Some(body) = body else { return Err(End::Refused(RefusalCode::FileGone)) };
+/// The file as the author listed it, judged by the limits that this node announces. What cannot be read now is tried
+/// again later: neither the index nor a passing error of the disk decides what is answered to the peer.
+fn listed(node: &Node, wanted: Wanted) -> Result<Result<Enclosure, End>, Stop> {
+    let later = |why: String| Stop::Later(why);
+    let record = match wanted.record {
+        Some(record) => record,
+        None => {
+            node.index.caught_up_blocking(node.journal_end());
+            let message = node.index.message(wanted.entry).map_err(|error| later(error.to_string()))?;
+            message.ok_or_else(|| later("the index does not know the message yet".into()))?.record
+        }
+    };
+    let (_, stowed) = history::entry_of(node, record).map_err(|error| later(error.to_string()))?;
+    let body = match history::open(&node.vault, &stowed).map_err(|error| later(error.to_string()))? {
+        Payload::Present { body, .. } => Body::decode(body).ok(),
+        Payload::Absent(_) => None,
+    };
+    let Some(body) = body else { return Ok(Err(End::Refused(RefusalCode::FileGone))) };
+    Ok(judged(node, wanted, body))
+}
+
+fn judged(node: &Node, wanted: Wanted, body: Body) -> Result<Enclosure, End> {
     let limits = node.settings().exchange.clone();
     let total = body.enclosures.iter().fold(0u64, |sum, file| sum.saturating_add(file.size));
     match body.enclosures.into_iter().nth(wanted.ordinal as usize) {

@@ -34,6 +34,6 @@ mod status;
 mod turn;
 mod verify;
 
-pub use desk::{Front, Incoming};
+pub use desk::{DEMO_VARIABLE, Front, Incoming};
 pub use officers::officer_name;
 pub use run::{RunError, run, run_with};

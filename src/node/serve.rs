@@ -99,7 +99,7 @@ fn find(node: &Node, peer: NodeName, entry: EntryId, ordinal: u32) -> Result<Fil
         Err(SlotError::Destroyed(_)) => return Ok(File::Absent(EnclosureAbsent::Gone)),
         Err(error) => {
             tracing::error!(%entry, ordinal, %error, "the key of a file cannot be read");
-            return Ok(File::Absent(EnclosureAbsent::Gone));
+            return Ok(File::Absent(EnclosureAbsent::NotYet));
         }
     };
     match node.enclosures.read(&entry, ordinal, &key) {

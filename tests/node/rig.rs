@@ -76,6 +76,8 @@ impl Rig {
         let log = fs::File::options().create(true).append(true).open(self.folder.join("daemon.log")).unwrap();
         let mut command = Command::new(env!("CARGO_BIN_EXE_verbale"));
         command.arg("run").arg("--dir").arg(&self.folder).stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
+        // The rig plays the officer, as the demonstration does.
+        command.env(verbale::node::DEMO_VARIABLE, "1");
         self.child = Some(command.spawn().unwrap());
         let deadline = Instant::now() + PATIENCE;
         while self.call(Request::PeerList).await.is_err() {

@@ -147,6 +147,7 @@ fn spawn(folder: &Path) -> Result<Child, Failure> {
         .arg("--dir")
         .arg(folder)
         .env("NO_COLOR", "1")
+        .env(crate::node::DEMO_VARIABLE, "1")
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(log.map_err(|error| failed(&doing, error))?)

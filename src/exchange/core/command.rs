@@ -83,7 +83,8 @@ impl Core {
         officer: u32,
     ) -> Result<Queued, Denied> {
         let peer = self.peer(name).ok_or(Denied::UnknownPeer(name))?;
-        if peer.status != PeerStatus::Active {
+        // Towards a suspended peer messages wait.
+        if peer.status == PeerStatus::Removed {
             return Err(Denied::PeerInactive(name));
         }
         if let Some(key) = peer.own.waiting.get(&item.id) {
@@ -103,7 +104,8 @@ impl Core {
         if let Some(why) = peer.own.dropped.get(&item.id) {
             return Ok(Queued::Dropped(why));
         }
-        if self.disk_full {
+        // What machines answer waits in memory for the disk: nobody would ask for it again.
+        if self.disk_full && !item.kind.is_machine() {
             return Err(Denied::DiskFull);
         }
         if item.body.len() > MAX_BODY {

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use super::Core;
-use super::note_text::{Good, judge, judge_receipt, note};
+use super::note_text::{Good, is_full, judge, judge_receipt, note};
 use super::session::{Held, Step};
 use crate::exchange::env::Env;
 use crate::exchange::fold::Author;
@@ -225,10 +225,14 @@ impl Core {
         let held = self.sessions.get(&name).and_then(|session| session.held);
         let plan = plan(own, held);
         let without_receipt = own.volume().is_some_and(|(_, own)| own.receipted < own.size());
+        let newest = own.volume().and_then(|(_, own)| own.heads.back());
+        let uncovered = newest.is_some_and(|head| !is_full(&head.lines) || !is_full(&head.receipt));
         let holds_all = matches!(plan, Plan::Push { from } if own.volume().is_some_and(|(_, own)| own.size() == from));
         let session = self.session(name);
         // The holder has everything and gives no receipt, because bodies are missing: the next volume accounts for them.
         session.must_open = holds_all && without_receipt && !session.unavailable.is_empty();
+        // Whatever no full head covers yet (the one before was cut off) gets one now.
+        session.full_due |= uncovered;
         match plan {
             Plan::Push { from } => {
                 session.step = Step::Ready;

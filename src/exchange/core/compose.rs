@@ -225,9 +225,10 @@ impl Core {
         let size = own.size();
         let lines = own.head_at(size).map(|head| is_full(&head.lines));
         let full_now = lines == Some(true);
+        let covered = own.head_at(size).is_some_and(|head| full_now && is_full(&head.receipt));
         let session = self.session(name);
         let new_entries = size > session.pushed;
-        let full_due = std::mem::take(&mut session.full_due) && !full_now;
+        let full_due = std::mem::take(&mut session.full_due) && !covered;
         if !new_entries && !full_due {
             return;
         }

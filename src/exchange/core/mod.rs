@@ -56,6 +56,8 @@ pub struct Core {
     durable: u64,
     /// Records handed out.
     handed: u64,
+    /// The newest time seen, to notice a clock that was set back.
+    newest: Millis,
     disk_full: bool,
     gate: Gate<Effect>,
     actions: VecDeque<Action>,
@@ -91,6 +93,7 @@ impl Core {
             durable: 0,
             handed: fold.next_record(),
             fold,
+            newest: now,
             disk_full: false,
             gate: Gate::new(),
             actions: VecDeque::new(),
@@ -123,6 +126,7 @@ impl Core {
 
     /// Takes in what happened. Drain [`Core::poll_action`] afterwards.
     pub fn handle(&mut self, now: Millis, env: &mut dyn Env, input: Input) {
+        self.look_at_clock(now);
         match input {
             Input::Settings(settings) => self.settings = settings,
             Input::Command(command, token) => self.command(now, env, command, token),

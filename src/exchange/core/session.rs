@@ -162,6 +162,17 @@ impl Session {
         self.full_signed = self.full_receipted;
     }
 
+    /// The clock was set back: what is due at some time is due now at the latest, and nothing is held back any more.
+    pub fn forget_times(&mut self, now: Millis) {
+        self.not_now_until = None;
+        self.dial_not_before = None;
+        self.dial_at = self.dial_at.map(|at| at.min(now));
+        self.full_at = self.full_at.map(|at| at.min(now));
+        for head in &mut self.outstanding {
+            head.at = head.at.min(now);
+        }
+    }
+
     /// Whether another connection than the chosen one has had our HELLO and is not decided yet.
     pub fn newer_undecided(&self) -> bool {
         self.conns.keys().any(|conn| Some(*conn) != self.chosen)

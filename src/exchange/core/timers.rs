@@ -13,6 +13,9 @@ use crate::name::{Millis, NodeName};
 /// How long an expiry waits while the node does not know what it has sent.
 const DOUBT_PAUSE: Duration = Duration::from_secs(30);
 
+/// A clock that goes back by more than this was set, and not merely corrected.
+const SET_BACK: Duration = Duration::from_secs(5);
+
 impl Core {
     /// When the core wants to be called again, at the latest.
     pub fn poll_timeout(&self) -> Option<Millis> {
@@ -29,8 +32,21 @@ impl Core {
         [dial, stall, full, session.not_now_until].into_iter().flatten().min()
     }
 
+    /// A clock that was set back must not make this node wait for times that are far away now.
+    pub(super) fn look_at_clock(&mut self, now: Millis) {
+        if self.newest.since(now) > SET_BACK {
+            self.ride_at = self.ride_at.map(|at| at.min(now));
+            for (name, session) in &mut self.sessions {
+                session.forget_times(now);
+                self.dirty.insert(*name);
+            }
+        }
+        self.newest = now;
+    }
+
     /// Does what is due. Calling it early is harmless.
     pub fn handle_timeout(&mut self, now: Millis, env: &mut dyn Env) {
+        self.look_at_clock(now);
         while let Some((at, name, id)) = self.expiries.first().copied().filter(|(at, _, _)| *at <= now) {
             self.expiries.remove(&(at, name, id));
             if self.peer(name).is_some_and(|peer| peer.own.doubt.is_some()) {

@@ -69,15 +69,15 @@ pub struct Holder {
     pub current: Option<Volume>,
     /// Waits for people.
     pub frozen: Option<Frozen>,
-    /// Ids received: the first eight bytes of the commitment.
-    pub recent: Recent<u64>,
+    /// Ids received: the first sixteen bytes of the commitment.
+    pub recent: Recent<u128>,
     /// Messages whose files are still to come.
     pub wanted: BTreeMap<EntryId, Wanted>,
 }
 
 /// What stands for a commitment in the memory of ids.
-pub(in crate::exchange) fn tag(commitment: &Hash) -> u64 {
-    u64::from_be_bytes(commitment.0[..8].try_into().expect("eight of 32 bytes"))
+pub(in crate::exchange) fn tag(commitment: &Hash) -> u128 {
+    u128::from_be_bytes(commitment.0[..16].try_into().expect("sixteen of 32 bytes"))
 }
 
 impl Holder {

@@ -146,6 +146,10 @@ impl Fold {
         if peer.status == PeerStatus::Removed && peer.own.current.is_some() {
             peer.own.reopen = peer.own.reopen.or(Some(VolumeReason::PeerAddedAgain));
         }
+        if peer.status == PeerStatus::Removed {
+            // A new ceremony: only the keys that it covers count for new volumes.
+            peer.keys.clear();
+        }
         peer.status = PeerStatus::Active;
         for key in keys {
             peer.keys.retain(|known| known != key);

@@ -148,7 +148,7 @@ pub enum Denied {
     #[error("{0} is not a peer of this node; add it with `verbale peer add`")]
     UnknownPeer(NodeName),
     /// The peer is suspended or removed.
-    #[error("{0} is suspended or removed; resume it with `verbale peer resume {0}`")]
+    #[error("{0} is not active: resume it with `verbale peer resume {0}`, or add it again if it was removed")]
     PeerInactive(NodeName),
     /// The id was used for other bytes.
     #[error("the id {0} was used before for another message")]

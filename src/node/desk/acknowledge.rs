@@ -30,17 +30,27 @@ impl Ground {
     }
 }
 
+/// Set by the demonstration for the daemons that it starts: there, and only there, the demonstration plays the officer.
+pub const DEMO_VARIABLE: &str = "VERBALE_PLAYS_THE_OFFICER";
+
 /// Whether this may be taken for a person's act. `installed`: people reach the socket through a group of their own.
-pub(super) fn judge(installed: bool, caller: Caller, acknowledge: &Acknowledge) -> Result<Ground, Failure> {
+///
+/// `may_demo`: the daemon was started by the demonstration, and its State is an exercise State.
+pub(super) fn judge(
+    installed: bool,
+    may_demo: bool,
+    caller: Caller,
+    acknowledge: &Acknowledge,
+) -> Result<Ground, Failure> {
     if installed && caller.is_daemon_user {
         let why = "the daemon's own user cannot acknowledge: that would be the machine, not a person";
         return Err(Failure::new(code::FORBIDDEN, DOING, why, "acknowledge as a user of the socket's group"));
     }
     match (acknowledge.on_terminal, acknowledge.demo, installed) {
-        (_, true, false) => Ok(Ground::Demo),
+        (_, true, false) if may_demo => Ok(Ground::Demo),
         (true, false, true) => Ok(Ground::Terminal),
         (true, false, false) => Ok(Ground::SingleUser),
-        (_, true, true) | (false, false, _) => {
+        (_, true, _) | (false, false, _) => {
             let why = "an acknowledgement is a person's act and must be confirmed on a terminal";
             Err(Failure::new(code::NOT_A_TERMINAL, DOING, why, "run `verbale ack` on a terminal"))
         }
@@ -50,7 +60,10 @@ pub(super) fn judge(installed: bool, caller: Caller, acknowledge: &Acknowledge) 
 impl Inner {
     pub(super) async fn acknowledge(&self, caller: Caller, acknowledge: Acknowledge) -> Result<Reply, Failure> {
         let installed = self.node.settings().socket.group.is_some();
-        let ground = judge(installed, caller, &acknowledge)?;
+        let may_demo = self.node.me.state().is_exercise() && std::env::var_os(DEMO_VARIABLE).is_some();
+        let ground = judge(installed, may_demo, caller, &acknowledge)?;
+        // Nothing is acknowledged twice: the index must know of the first.
+        self.node.index.caught_up(self.node.journal_end()).await;
         let message = self.message(DOING, acknowledge.message).await?;
         let kind = Kind::from_number(message.kind);
         if message.outgoing || kind.is_some_and(Kind::is_machine) {
@@ -117,12 +130,14 @@ mod tests {
 
     #[test]
     fn only_a_person_acknowledges() {
-        let word = |installed, is_daemon_user, on_terminal, demo| {
+        let word_in = |may_demo, installed, is_daemon_user, on_terminal, demo| {
             let caller = Caller { uid: 1, is_daemon_user };
             let (message, id) = (EntryId([1; 16]), EntryId([2; 16]));
             let asked = Acknowledge { message, id, on_terminal, demo };
-            judge(installed, caller, &asked).map(Ground::word).map_err(|failure| failure.code)
+            judge(installed, may_demo, caller, &asked).map(Ground::word).map_err(|failure| failure.code)
         };
+        let word = |installed, user, terminal, demo| word_in(true, installed, user, terminal, demo);
+        assert_eq!(word_in(false, false, true, false, true), Err("not-a-terminal".into()), "only in the demonstration");
         assert_eq!(word(false, true, true, false), Ok("on a terminal, single-user"));
         assert_eq!(word(false, true, false, true), Ok("demo plays the officer"));
         assert_eq!(word(true, false, true, false), Ok("on a terminal"));

@@ -20,6 +20,7 @@ use crate::api::{Backend, Caller, Failure, Reply, Request, code};
 use crate::exchange::{Answer, Command, Denied};
 use crate::name::{EntryId, NodeName};
 
+pub use acknowledge::DEMO_VARIABLE;
 use show::Subjects;
 pub(super) use show::{DEFAULT_ROWS as MAX_LISTED, kind_word};
 pub use uploads::Incoming;
