@@ -105,6 +105,11 @@ impl Core {
         let fetching = self.peer(name).and_then(|peer| peer.own.fetching.get(&volume));
         let Some(fetching) = fetching else { return self.fetch_failed(now, env, name, start) };
         if fetching.range.root() != goal.root {
+            let then = self.fetch_goes_on(name);
+            // A later volume under the own key stands on that root already: the holder's branch of this one counts.
+            if start > 0 && then.is_some_and(|held| held.volume != volume) {
+                return self.start_fetch(name, goal, 0, then);
+            }
             // Two sizes whose hashes do not fold together: the own signed head, and the holder's with the own signature.
             if start > 0 {
                 let held = Held { volume, size: goal.size, root: goal.root };

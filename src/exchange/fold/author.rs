@@ -420,6 +420,11 @@ impl Author {
             opened,
         };
         self.volumes.insert(volume, own);
+        if fetching.first == 0 {
+            // The holder's branch: what the own branch had at these places is not there.
+            let found: BTreeSet<EntryId> = fetching.found.iter().map(|(id, _, _)| *id).collect();
+            self.left.retain(|(id, at, _, _)| *at != volume || found.contains(id));
+        }
         // A fetched volume of the same number is the holder's: the own one of that number was never taken.
         if self.current.is_none_or(|current| current.number <= volume.number) {
             let found: BTreeSet<EntryId> = fetching.found.iter().map(|(id, _, _)| *id).collect();
