@@ -59,6 +59,11 @@ impl Inner {
 
     fn check_desks(&self, send: &Send, from_desk: Desk, to_desk: Desk) -> Result<(), Failure> {
         let bad = |why| Failure::new(code::BAD_REQUEST, DOING, why, "");
+        // All or none: whoever sends again after an error must not send twice to the first of several.
+        let anchors = self.node.anchors.load();
+        if let Some(to) = send.to.iter().find(|to| anchors.get(to.peer).is_none()) {
+            return Err(super::unknown_peer(DOING, to.peer));
+        }
         if !self.node.me.serves(from_desk) {
             return Err(bad(format!("{} does not serve the {from_desk} desk", self.node.me)));
         }
