@@ -11,6 +11,7 @@ use crate::audit::{FileFound, FileName, Opener, Unsealed, VerifyOptions, verify}
 use crate::cli::out::own;
 use crate::identity::Introduction;
 use crate::journal::{EnclosureError, EnclosureStore, FolderLock, LockError, Reader, SlotError, Vault, WrappingKey};
+use crate::node::verify_view;
 use crate::note::PublicKeys;
 use crate::store::{Index, Store};
 
@@ -98,25 +99,7 @@ impl Offline {
         let own_keys = own_keys(&self.folder);
         let options = VerifyOptions { opener: self.opener(), progress: Some(progress), own_keys, ..Default::default() };
         let report = verify(&self.journal(), options).map_err(|error| own_trouble(doing, error, ""))?;
-        let mut view = VerifyView {
-            good: report.is_good(),
-            groups: report.groups,
-            records: report.records,
-            entries: report.entries,
-            heads: report.heads,
-            receipts: report.receipts,
-            bodies: report.bodies,
-            enclosures: report.enclosures,
-            rows: None,
-            faults: report.faults.iter().map(ToString::to_string).collect(),
-            remarks: report.remarks,
-        };
-        if report.more_faults > 0 {
-            view.faults.push(format!("and {} more faults", report.more_faults));
-        }
-        if report.bodies_not_opened > 0 {
-            view.remarks.push(format!("{} sealed texts are there and were not opened", report.bodies_not_opened));
-        }
+        let mut view = verify_view(report);
         view.remarks.extend(self.closed.clone());
         self.verify_store(&mut view);
         view.good = view.faults.is_empty();

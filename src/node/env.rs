@@ -4,15 +4,13 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair, PqdsaKeyPair};
-
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::order::Order;
 use crate::exchange::{Env, Sealed};
 use crate::identity::SigningKeys;
 use crate::journal::{BLOCK_SLOTS, Condition, SlotError, Vault};
-use crate::note::{Crypto, KeyAlgorithm, PublicKeys, Signer, Verifier};
+use crate::note::{self, Crypto, Signer, Verifier};
 
 /// Ready slots below which more are made: several of the largest groups, and a second at full speed.
 const SPARE_SLOTS: u64 = 4 * BLOCK_SLOTS;
@@ -20,43 +18,9 @@ const SPARE_SLOTS: u64 = 4 * BLOCK_SLOTS;
 /// Random bytes that are drawn from the system at a time: ids, salts and nonces are small and many.
 const RANDOM_POOL: usize = 4_096;
 
-/// The node's keys for tree heads, as the core asks for them.
-pub(super) struct HeadKeys {
-    ed25519: Ed25519KeyPair,
-    ml_dsa_44: PqdsaKeyPair,
-    public: PublicKeys,
-}
-
-impl HeadKeys {
-    pub(super) fn new(keys: SigningKeys) -> Self {
-        let (ed25519, ml_dsa_44) = keys.into_pairs();
-        let public = PublicKeys::from_parts(ed25519.public_key().as_ref(), ml_dsa_44.public_key().as_ref());
-        let public = public.expect("key pairs of these algorithms have public keys of these lengths");
-        Self { ed25519, ml_dsa_44, public }
-    }
-}
-
-impl Signer for HeadKeys {
-    fn public_key(&self, algorithm: KeyAlgorithm) -> &[u8] {
-        self.public.get(algorithm)
-    }
-
-    fn sign(&self, algorithm: KeyAlgorithm, message: &[u8]) -> Vec<u8> {
-        match algorithm {
-            KeyAlgorithm::Ed25519 => self.ed25519.sign(message).as_ref().to_vec(),
-            KeyAlgorithm::MlDsa44 => {
-                let mut signature = vec![0; KeyAlgorithm::MlDsa44.signature_bytes()];
-                let length = self.ml_dsa_44.sign(message, &mut signature);
-                length.expect("a key that was made signs into a buffer of the signature's length");
-                signature
-            }
-        }
-    }
-}
-
 /// The real [`Env`].
 pub(super) struct NodeEnv {
-    keys: HeadKeys,
+    keys: note::SigningKeys,
     vault: Arc<Vault>,
     orders: UnboundedSender<Order>,
     making: Arc<AtomicBool>,
@@ -65,7 +29,10 @@ pub(super) struct NodeEnv {
 
 impl NodeEnv {
     pub(super) fn new(keys: SigningKeys, vault: Arc<Vault>, orders: UnboundedSender<Order>) -> Self {
-        let env = Self { keys: HeadKeys::new(keys), vault, orders, making: Arc::default(), random: Vec::new() };
+        let (ed25519, ml_dsa_44) = keys.into_pairs();
+        let keys = note::SigningKeys::from_pairs(ed25519, ml_dsa_44);
+        let keys = keys.expect("key pairs of these algorithms have public keys of these lengths");
+        let env = Self { keys, vault, orders, making: Arc::default(), random: Vec::new() };
         env.make_slots();
         env
     }

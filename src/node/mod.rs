@@ -37,3 +37,4 @@ mod verify;
 pub use desk::{DEMO_VARIABLE, Front, Incoming};
 pub use officers::officer_name;
 pub use run::{RunError, run, run_with};
+pub use verify::verify_view;

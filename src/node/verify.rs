@@ -3,7 +3,7 @@
 
 use super::order::Node;
 use crate::api::VerifyView;
-use crate::audit::{FileFound, FileName, Opener, Unsealed, VerifyOptions, verify_groups};
+use crate::audit::{FileFound, FileName, Opener, Unsealed, VerifyOptions, VerifyReport, verify_groups};
 use crate::journal::{EnclosureError, SlotError};
 use crate::note::PublicKeys;
 
@@ -41,8 +41,25 @@ impl Opener for Node {
 pub(super) fn verify(node: &Node) -> std::io::Result<VerifyView> {
     let options = VerifyOptions { opener: Some(node), own_keys: own_keys(node), ..VerifyOptions::default() };
     let report = verify_groups(node.journal.scan(0)?, options);
-    let mut view = VerifyView {
-        good: report.is_good(),
+    let mut view = verify_view(report);
+    node.index.verify_into(&mut view);
+    view.good = view.faults.is_empty();
+    Ok(view)
+}
+
+/// An audit's report as the local interface and the commands show it; sled is not in it yet.
+pub fn verify_view(report: VerifyReport) -> VerifyView {
+    let good = report.is_good();
+    let mut faults: Vec<String> = report.faults.iter().map(ToString::to_string).collect();
+    if report.more_faults > 0 {
+        faults.push(format!("and {} more faults", report.more_faults));
+    }
+    let mut remarks = report.remarks;
+    if report.bodies_not_opened > 0 {
+        remarks.push(format!("{} sealed texts are there and were not opened", report.bodies_not_opened));
+    }
+    VerifyView {
+        good,
         groups: report.groups,
         records: report.records,
         entries: report.entries,
@@ -51,15 +68,9 @@ pub(super) fn verify(node: &Node) -> std::io::Result<VerifyView> {
         bodies: report.bodies,
         enclosures: report.enclosures,
         rows: None,
-        faults: report.faults.iter().map(ToString::to_string).collect(),
-        remarks: report.remarks,
-    };
-    if report.more_faults > 0 {
-        view.faults.push(format!("and {} more faults", report.more_faults));
+        faults,
+        remarks,
     }
-    node.index.verify_into(&mut view);
-    view.good = view.faults.is_empty();
-    Ok(view)
 }
 
 /// The signing keys that the own introduction holds.

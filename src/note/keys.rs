@@ -171,6 +171,14 @@ impl SigningKeys {
             .map_err(|_| KeyError::Seed(KeyAlgorithm::Ed25519))?;
         let ml_dsa_44 = PqdsaKeyPair::from_seed(&ML_DSA_44_SIGNING, seeds.ml_dsa_44.as_slice())
             .map_err(|_| KeyError::Seed(KeyAlgorithm::MlDsa44))?;
+        Self::from_pairs(ed25519, ml_dsa_44)
+    }
+
+    /// Takes key pairs that were made elsewhere, as from a key file.
+    ///
+    /// # Errors
+    /// Where a public key has not the length of its algorithm.
+    pub fn from_pairs(ed25519: Ed25519KeyPair, ml_dsa_44: PqdsaKeyPair) -> Result<Self, KeyError> {
         let public = PublicKeys::from_parts(ed25519.public_key().as_ref(), ml_dsa_44.public_key().as_ref())?;
         Ok(Self { ed25519, ml_dsa_44, public })
     }
