@@ -94,6 +94,10 @@ fn wrong_values_are_named_each_with_its_line() {
     assert!(found.contains("line 2: `node.state`: `xa` is not a State code"), "{found}");
     assert!(found.contains("line 4: `limits.window`: `8 MB` is not a size"), "{found}");
     assert!(found.contains("line 5: `limits.stall`"), "{found}");
+    for word in ["\"yes\"", "\"on\"", "1"] {
+        let found = error(&format!("[node]\nstate = \"XA\"\n[network]\nmix_exercise = {word}\n"));
+        assert!(found.contains("line 4: `network.mix_exercise`") && found.contains("Write"), "{found}");
+    }
     let listen = error("[node]\nstate = \"XA\"\n[network]\nlisten = [\"0.0.0.0\"]\n");
     assert!(listen.contains("line 4: `network.listen`") && listen.contains("with a port"), "{listen}");
 }

@@ -264,6 +264,11 @@ impl ReplayLine {
             Act::PeerChanged { peer, change, officer } => {
                 self.about(change_word(*change), *peer, Some(*officer));
             }
+            Act::BodiesLost { peer, volume, spans } => {
+                self.about("bodies-lost", *peer, None);
+                let spans = spans.iter().map(|span| format!("{}-{}", span.from, span.to.saturating_sub(1)));
+                self.text = Some(format!("volume {volume}, entries {}", spans.collect::<Vec<_>>().join(", ")));
+            }
             Act::Fenced { peer, origin } => {
                 self.about("fenced", *peer, None);
                 self.text = origin.map(|origin| origin.to_string());

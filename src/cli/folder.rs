@@ -181,7 +181,7 @@ impl Opener for Keys {
     }
 
     fn file(&self, name: &FileName) -> FileFound {
-        let Some(slot) = name.slot.or_else(|| self.enclosures.slot_of(&name.entry, name.ordinal)) else {
+        let Some(slot) = self.enclosures.slot_of(&name.entry, name.ordinal).or(name.slot) else {
             return FileFound::Missing("it is not in the folder".to_owned());
         };
         let key = match self.vault.key(slot) {

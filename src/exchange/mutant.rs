@@ -103,6 +103,6 @@ pub(super) fn is_let_through(effect: &Effect) -> bool {
         Effect::Show(_) => active(Mutant::ShowBeforeCosigned),
         Effect::Delivered { .. } => active(Mutant::DeliveredBeforeReceipt),
         Effect::Answer { .. } => active(Mutant::AnswerBeforeQueued),
-        Effect::Shows { .. } | Effect::Fault { .. } => false,
+        Effect::Shows { .. } | Effect::Fault { .. } | Effect::Restricted { .. } => false,
     }
 }

@@ -8,7 +8,7 @@ use bytes::Bytes;
 
 use crate::name::{BootNonce, EntryId, Hash, JournalId, Millis, NodeName, Origin, Volume};
 use crate::note::PublicKeys;
-use crate::wire::{Absent, Header, Leaf, VolumeReason};
+use crate::wire::{Absent, Header, Leaf, Span, VolumeReason};
 
 /// Salt and body of an entry as they lie in the journal.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -131,6 +131,8 @@ pub enum Act {
     Fetched { place: Place, leaf: Leaf, payload: Stowed },
     /// The head over fetched entries.
     FetchedHead { place: Place, root: Hash, lines: Vec<String> },
+    /// Bodies of a volume of an own log that this node could not read for a refill.
+    BodiesLost { peer: NodeName, volume: Volume, spans: Vec<Span> },
     /// A volume under the own key that this node did not open, or a second instance.
     Fenced { peer: NodeName, origin: Option<Origin> },
     /// A person ordered the recovery from peers.

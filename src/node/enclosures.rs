@@ -1,7 +1,7 @@
 //! Fetches the files of peers' messages: one after another from each peer, from where an earlier attempt ended, encrypted
 //! from the first byte, and only taken for good when size and hash are those that the author signed.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,6 +23,10 @@ const AFTER_BREAK: Duration = Duration::from_secs(2);
 /// Bytes of the file system that stay free: what the journal needs to go on is kept back by itself.
 const KEEP_FREE: u64 = 256 << 20;
 
+/// Files that were here and are lost or damaged, and that are asked for again at a time; more are found when those are
+/// back and somebody opens the next.
+const MAX_LOST: usize = 1_024;
+
 /// Answers that cannot be used before a file counts as gone; an author whose node was mended is asked again before.
 const MAX_MALFORMED: u32 = 3;
 
@@ -31,6 +35,8 @@ const MAX_MALFORMED: u32 = 3;
 pub(super) struct Enclosures {
     /// Records of messages whose files are still to come.
     records: HashMap<EntryId, u64>,
+    /// Files that were held and are so no more.
+    lost: BTreeMap<(EntryId, u32), NodeName>,
     fetching: HashSet<NodeName>,
 }
 
@@ -58,7 +64,8 @@ impl Enclosures {
     /// Starts to fetch from every peer that is up and of whose messages files are wanted.
     pub(super) fn look(&mut self, core: &Core, links: &Links, node: &Arc<Node>) {
         let mut wanted: HashMap<NodeName, Vec<Wanted>> = HashMap::new();
-        for (peer, entry, ordinal) in core.fold().wanted() {
+        let lost = self.lost.iter().map(|((entry, ordinal), peer)| (*peer, *entry, *ordinal));
+        for (peer, entry, ordinal) in core.fold().wanted().chain(lost) {
             let record = self.records.get(&entry).copied();
             wanted.entry(peer).or_default().push(Wanted { entry, ordinal, record });
         }
@@ -72,10 +79,35 @@ impl Enclosures {
         }
     }
 
+    /// A file that was held is lost or damaged: it is asked for again.
+    pub(super) fn lost(&mut self, peer: NodeName, entry: EntryId, ordinal: u32) {
+        if self.lost.len() < MAX_LOST {
+            self.lost.insert((entry, ordinal), peer);
+        }
+    }
+
+    /// A file is here, or will not come.
+    pub(super) fn settled(&mut self, entry: EntryId, ordinal: u32) {
+        self.lost.remove(&(entry, ordinal));
+    }
+
     /// The task for a peer has ended: there may be more.
     pub(super) fn ended(&mut self, peer: NodeName) {
         self.fetching.remove(&peer);
     }
+}
+
+/// Whether a file of a peer's message was held here and is so no more; if so, it is asked for again.
+///
+/// Runs on a thread that may wait for the disk.
+pub(super) fn lost(node: &Node, entry: EntryId, ordinal: u32) -> bool {
+    let Ok(Some(message)) = node.index.message(entry) else { return false };
+    let held = !message.outgoing && ordinal < 64 && message.enclosures_held & (1 << ordinal) != 0;
+    if held {
+        tracing::warn!(%entry, ordinal, peer = %message.peer, "a file that was here is lost or damaged");
+        let _ = node.orders.send(Order::FileLost { peer: message.peer, entry, ordinal });
+    }
+    held
 }
 
 /// How a file ended.
@@ -99,10 +131,12 @@ async fn fetch_all(node: Arc<Node>, net: NetHandle, peer: NodeName, conn: ConnId
         match fetch_one(&node, &net, conn, wanted).await {
             Ok(End::Held(slot)) => {
                 tracing::debug!(%peer, %entry, ordinal, "a file is held");
+                let _ = node.orders.send(Order::FileSettled { entry, ordinal });
                 node.feed(Input::EnclosureHeld { peer, entry, ordinal, slot });
             }
             Ok(End::Refused(code)) => {
                 tracing::info!(%peer, %entry, ordinal, %code, "a file will not come");
+                let _ = node.orders.send(Order::FileSettled { entry, ordinal });
                 node.feed(Input::EnclosureEnded { peer, entry, ordinal, code });
             }
             Err(Stop::Connection) => {
@@ -306,7 +340,19 @@ async fn finish(
     slot: u64,
 ) -> Result<End, Stop> {
     let expected = announced(file);
-    match blocking(node, move |_| writer.finish(Some(expected))).await? {
+    let Wanted { entry, ordinal, .. } = wanted;
+    // A damaged file of the same place is replaced, and its slot is of no use any more.
+    let finish = move |node: &Node| {
+        let before = node.enclosures.has(&entry, ordinal).then(|| node.enclosures.slot_of(&entry, ordinal)).flatten();
+        let finished = writer.finish(Some(expected));
+        if let Some(old) = before.filter(|old| finished.is_ok() && *old != slot)
+            && let Err(error) = node.vault.destroy(&[old])
+        {
+            tracing::warn!(%error, "the key of a replaced file was not destroyed");
+        }
+        finished
+    };
+    match blocking(node, finish).await? {
         Ok(_) => Ok(End::Held(slot)),
         Err(EnclosureError::Mismatch) => refuse(node, wanted).await,
         Err(error) => Err(Stop::Later(error.to_string())),

@@ -1,7 +1,7 @@
 //! Reads what the node has written: records by number, entries with their bodies, and trees at earlier sizes. Runs on
 //! threads beside the loop, because the disk may be slow. The index only says where to look; the record says what it is.
 
-use crate::exchange::{Act, Place, Record, Stowed};
+use crate::exchange::{Act, Input, Place, Record, Stowed};
 use crate::journal::{ReadError, SlotError, Vault};
 use crate::merkle::{CompactRange, leaf_hash};
 use crate::name::{Hash, Origin};
@@ -88,12 +88,32 @@ pub(super) fn entry(node: &Node, origin: Origin, index: u64) -> Result<EntryFram
     if (place.volume, place.index) != (origin.volume, index) {
         return Err(HistoryError::OtherRecord(number));
     }
-    let payload = open(&node.vault, &stowed).unwrap_or_else(|error| {
+    let opened = open(&node.vault, &stowed).and_then(|payload| match &payload {
+        Payload::Present { salt, body } if !leaf.is_opened_by(salt, body) => {
+            Err(HistoryError::OtherBody { origin, index })
+        }
+        _ => Ok(payload),
+    });
+    let payload = opened.unwrap_or_else(|error| {
         tracing::error!(%origin, index, %error, "a body is lost");
         node.standing().bodies_lost += 1;
         Payload::Absent(Absent::Unavailable)
     });
     Ok(EntryFrame { index, leaf, payload })
+}
+
+/// Whether an entry of an own log can still be sent as it was signed.
+pub(super) fn check(node: &Node, origin: Origin, index: u64) -> Input {
+    match entry(node, origin, index).map(|entry| entry.payload) {
+        Ok(Payload::Present { .. } | Payload::Absent(Absent::Sealed | Absent::Voided)) => {
+            Input::BodyKept { origin, index }
+        }
+        Ok(Payload::Absent(_)) => Input::BodyLost { origin, index },
+        Err(error) => {
+            tracing::error!(%origin, index, %error, "an entry cannot be read");
+            Input::BodyLost { origin, index }
+        }
+    }
 }
 
 /// The record of an entry; the index is given the time to reach what is durable.

@@ -20,7 +20,11 @@ use crate::store::Message;
 /// Commands that run at the same time: a burst of messages must not become a burst of processes on a small machine.
 pub const MAX_RUNNING: usize = 4;
 
-/// Messages that wait for their command. Beyond it the oldest wait is given up and counted: the inbox has them all.
+/// Of these, how many may be for messages that are not urgent: a place is always left for an alarm.
+pub const MAX_ORDINARY: usize = MAX_RUNNING - 1;
+
+/// Messages that wait for their command. Beyond it the oldest of the slowest is given up and counted: the inbox has them
+/// all.
 pub const MAX_WAITING: usize = 1_024;
 
 /// Urgent messages that are repeated until somebody acknowledges them; the newest win.
@@ -195,9 +199,11 @@ struct Runner {
     folder: PathBuf,
     configured: OnMessage,
     health: Arc<Mutex<Health>>,
-    waiting: VecDeque<(Metadata, bool)>,
+    /// By speed, each in the order of its coming.
+    waiting: BTreeMap<Precedence, VecDeque<(Metadata, bool)>>,
     reminders: BTreeMap<EntryId, (Metadata, Instant)>,
-    running: JoinSet<Result<(), String>>,
+    running: JoinSet<(bool, Result<(), String>)>,
+    ordinary: usize,
 }
 
 impl Runner {
@@ -210,7 +216,7 @@ impl Runner {
                     Some(heard) => self.hear(heard),
                     None => return,
                 },
-                Some(ended) = self.running.join_next() => self.ended(ended.unwrap_or_else(|_| Err("it was cut off".into()))),
+                Some(ended) = self.running.join_next() => self.ended(ended.ok()),
                 () = at(due) => self.remind(),
             }
         }
@@ -236,7 +242,8 @@ impl Runner {
             }
             News::Acknowledged(message) => {
                 self.reminders.remove(&message);
-                self.waiting.retain(|(waiting, again)| !(*again && waiting.id == message));
+                let unanswered = |(waiting, again): &(Metadata, bool)| !(*again && waiting.id == message);
+                self.waiting.values_mut().for_each(|queue| queue.retain(unanswered));
             }
             News::Configured(configured) => {
                 if configured.command != self.configured.command {
@@ -256,11 +263,25 @@ impl Runner {
     }
 
     fn enqueue(&mut self, message: Metadata, again: bool) {
-        if self.waiting.len() == MAX_WAITING {
-            self.waiting.pop_front();
+        if self.waiting.values().map(VecDeque::len).sum::<usize>() == MAX_WAITING {
+            if let Some(slowest) = self.waiting.values_mut().find(|queue| !queue.is_empty()) {
+                slowest.pop_front();
+            }
             self.health.lock().unwrap_or_else(PoisonError::into_inner).given_up += 1;
         }
-        self.waiting.push_back((message, again));
+        self.waiting.entry(message.precedence).or_default().push_back((message, again));
+    }
+
+    /// The fastest message whose command may start now.
+    fn next(&mut self) -> Option<(Metadata, bool)> {
+        if self.running.len() >= MAX_RUNNING {
+            return None;
+        }
+        let (_, queue) = self.waiting.iter_mut().rev().find(|(_, queue)| !queue.is_empty())?;
+        if !queue.front()?.0.is_urgent() && self.ordinary >= MAX_ORDINARY {
+            return None;
+        }
+        queue.pop_front()
     }
 
     fn remind(&mut self) {
@@ -271,26 +292,31 @@ impl Runner {
             if let Some((_, next)) = self.reminders.get_mut(&message.id) {
                 *next = now + self.configured.repeat;
             }
-            if !self.waiting.iter().any(|(waiting, _)| waiting.id == message.id) {
+            if !self.waiting.values().flatten().any(|(waiting, _)| waiting.id == message.id) {
                 self.enqueue(message, true);
             }
         }
     }
 
     fn start_what_fits(&mut self) {
-        while self.running.len() < MAX_RUNNING {
-            let Some((message, again)) = self.waiting.pop_front() else { return };
+        while let Some((message, again)) = self.next() {
             let Some((program, arguments)) = self.configured.command.split_first() else { continue };
             let mut command = Command::new(program);
             command.args(arguments).envs(message.environment(&self.folder, again));
             // A group of its own, so that what the command starts ends with it.
             command.process_group(0).kill_on_drop(true);
             command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-            self.running.spawn(run_one(command, program.display().to_string(), self.configured.time_limit));
+            let (urgent, time_limit) = (message.is_urgent(), self.configured.time_limit);
+            self.ordinary += usize::from(!urgent);
+            let run = run_one(command, program.display().to_string(), time_limit);
+            self.running.spawn(async move { (urgent, run.await) });
         }
     }
 
-    fn ended(&mut self, result: Result<(), String>) {
+    /// `None`: the task itself broke off, which leaves its place taken rather than one too many.
+    fn ended(&mut self, ended: Option<(bool, Result<(), String>)>) {
+        let Some((urgent, result)) = ended else { return };
+        self.ordinary -= usize::from(!urgent);
         if let Err(why) = &result {
             tracing::warn!(%why, "the on_message command failed");
         }
@@ -406,7 +432,31 @@ mod tests {
             let id = EntryId(u128::try_from(number).unwrap().to_be_bytes());
             runner.hear(News::Shown(Metadata { id, ..message(0, Precedence::Flash) }));
         }
-        assert_eq!((runner.waiting.len(), runner.reminders.len()), (MAX_WAITING, MAX_REMINDERS));
+        let waiting: usize = runner.waiting.values().map(VecDeque::len).sum();
+        assert_eq!((waiting, runner.reminders.len()), (MAX_WAITING, MAX_REMINDERS));
         assert_eq!(runner.health.lock().unwrap().given_up, 1);
+        // What is given up is never faster than what stays.
+        runner.hear(News::Shown(message(1, Precedence::Routine)));
+        runner.hear(News::Shown(message(2, Precedence::Flash)));
+        assert!(runner.waiting[&Precedence::Routine].is_empty());
+    }
+
+    #[tokio::test]
+    async fn an_alarm_does_not_wait_behind_what_is_slower() {
+        let mut runner = Runner { configured: shell("true", HOUR, HOUR), ..Runner::default() };
+        for number in 0..10 {
+            runner.hear(News::Shown(message(number, Precedence::Routine)));
+        }
+        let mut started = Vec::new();
+        for _ in 0..MAX_RUNNING {
+            started.extend(runner.next());
+            runner.ordinary = started.len();
+            runner.running.spawn(std::future::pending());
+        }
+        assert_eq!(started.len(), MAX_ORDINARY, "one place is left");
+        runner.running.abort_all();
+        while runner.running.join_next().await.is_some() {}
+        runner.hear(News::Shown(message(11, Precedence::Flash)));
+        assert_eq!(runner.next().map(|(message, _)| message.id), Some(EntryId([11; 16])));
     }
 }

@@ -17,7 +17,7 @@ use super::standing::Standing;
 use crate::exchange::{Answer, Command, ConnId, Core, Input};
 use crate::identity::{Introduction, OwnTls, SharedAnchors};
 use crate::journal::{Condition, EnclosureStore, Reader, Vault};
-use crate::name::{Millis, NodeName};
+use crate::name::{EntryId, Millis, NodeName};
 use crate::settings::Settings;
 
 /// A question about the core's state, answered between two turns of the loop.
@@ -45,6 +45,22 @@ pub(super) enum Order {
     Resolved(Resolved),
     /// The task that fetched a peer's files has ended.
     FilesEnded(NodeName),
+    /// A file that was held is lost or damaged.
+    FileLost {
+        /// Whose message.
+        peer: NodeName,
+        /// Which message.
+        entry: EntryId,
+        /// Which file.
+        ordinal: u32,
+    },
+    /// A file is here, or will not come.
+    FileSettled {
+        /// Which message.
+        entry: EntryId,
+        /// Which file.
+        ordinal: u32,
+    },
     /// Stop in good order.
     Stop,
 }

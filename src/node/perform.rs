@@ -9,7 +9,10 @@ use super::turn::Turn;
 use super::{history, standing};
 use crate::exchange::{Action, Effect, Input, Notice, Shown};
 use crate::name::Millis;
-use crate::wire::Frame;
+use crate::wire::{Frame, NotNowReason};
+
+/// What NOT_NOW restricted says: when a person may have renewed something. The session itself stays as it is.
+const RESTRICTED_RETRY_MS: u64 = 300_000;
 
 impl Turn {
     pub(super) fn perform(&mut self, now: Millis, action: Action) -> Result<(), RunError> {
@@ -31,6 +34,7 @@ impl Turn {
                 let entries = history::load(node, origin, from, to, bytes_max);
                 Input::Loaded { origin, from, entries }
             }),
+            Action::CheckBody { origin, index } => self.read(move |node| history::check(node, origin, index)),
             Action::Reread { records } => self.reread(records),
             Action::Notice(notice) => self.notice(now, &notice),
         }
@@ -61,6 +65,10 @@ impl Turn {
     fn release(&mut self, effect: Effect) {
         match effect {
             Effect::Hello { conn, hello } => self.links.control(conn, &Frame::Hello(hello)),
+            Effect::Restricted { conn } => {
+                let (reason, retry_after_ms) = (NotNowReason::Restricted, RESTRICTED_RETRY_MS);
+                self.links.control(conn, &Frame::NotNow { reason, retry_after_ms });
+            }
             Effect::Push { conn, origin, entries, note } => self.links.push(conn, origin, entries, note, &self.node),
             Effect::Cosigned { conn, origin, size, lines, window } => {
                 self.links.back(conn, &Frame::Cosigned { origin, size, lines, window });

@@ -179,6 +179,11 @@ impl Turn {
                 self.enclosures.ended(peer);
                 self.enclosures.look(&self.core, &self.links, &self.node);
             }
+            Order::FileLost { peer, entry, ordinal } => {
+                self.enclosures.lost(peer, entry, ordinal);
+                self.enclosures.look(&self.core, &self.links, &self.node);
+            }
+            Order::FileSettled { entry, ordinal } => self.enclosures.settled(entry, ordinal),
             Order::Stop => self.stopping = true,
         }
         Ok(())

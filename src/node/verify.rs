@@ -18,7 +18,7 @@ impl Opener for Node {
 
     fn file(&self, name: &FileName) -> FileFound {
         let missing = |why: &dyn std::fmt::Display| FileFound::Missing(why.to_string());
-        let Some(slot) = name.slot.or_else(|| self.enclosures.slot_of(&name.entry, name.ordinal)) else {
+        let Some(slot) = self.enclosures.slot_of(&name.entry, name.ordinal).or(name.slot) else {
             return missing(&"it is not in the folder");
         };
         let key = match self.vault.key(slot) {

@@ -53,7 +53,7 @@ pub(super) struct RawNetwork {
     pub listen: Option<List<SocketAddr>>,
     pub announce: Option<List<Address>>,
     pub pq: Option<Word<PostQuantum>>,
-    pub mix_exercise: Option<bool>,
+    pub mix_exercise: Option<Switch>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -86,7 +86,7 @@ pub(super) struct RawLog {
 #[serde(default, deny_unknown_fields)]
 pub(super) struct RawJournal {
     pub segment_size: Option<ByteSize>,
-    pub allow_copy_on_write: Option<bool>,
+    pub allow_copy_on_write: Option<Switch>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -110,6 +110,34 @@ pub(super) struct Word<T>(pub T);
 impl<'de, T: FromStr<Err: fmt::Display>> Deserialize<'de> for Word<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         String::deserialize(deserializer)?.parse().map(Self).map_err(de::Error::custom)
+    }
+}
+
+/// `true` or `false`, in a file or in a variable, and nothing that might mean one of them: these are switches of safety.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Switch(pub bool);
+
+impl<'de> Deserialize<'de> for Switch {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Exact;
+
+        impl Visitor<'_> for Exact {
+            type Value = bool;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("true or false")
+            }
+
+            fn visit_bool<E: de::Error>(self, value: bool) -> Result<bool, E> {
+                Ok(value)
+            }
+
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<bool, E> {
+                text.parse().map_err(|_| E::custom(format!("`{text}` is neither true nor false")))
+            }
+        }
+
+        deserializer.deserialize_any(Exact).map(Self)
     }
 }
 

@@ -295,6 +295,8 @@ fn cure_for(path: &[String]) -> String {
         ["node", "desk"] => "Write desk = \"technical\" or desk = \"diplomatic\", or leave it out for both desks.",
         ["network", "listen"] => "Write addresses with a port: listen = [\"[::]:7411\"] or [\"192.0.2.1:7411\"].",
         ["network", "announce"] | ["peers", _, "addresses"] => "Write a list like [\"node.example:7411\"].",
+        ["network", "mix_exercise"] => "Write mix_exercise = true or mix_exercise = false, without quotation marks.",
+        ["journal", "allow_copy_on_write"] => "Write true or false, without quotation marks.",
         ["network", "pq"] => "Write pq = \"prefer\" or pq = \"require\".",
         ["log", "format"] => "Write format = \"human\" or format = \"json\".",
         ["log", "level"] => "Write level = \"error\", \"warn\", \"info\", \"debug\" or \"trace\".",
@@ -314,7 +316,7 @@ fn fill(settings: &mut Settings, raw: Raw) {
     set(&mut settings.listen, raw.network.listen.map(|list| list.0));
     set(&mut settings.announce, raw.network.announce.map(|list| list.0));
     set(&mut settings.pq, raw.network.pq.map(|word| word.0));
-    set(&mut settings.exchange.mix_exercise, raw.network.mix_exercise);
+    set(&mut settings.exchange.mix_exercise, raw.network.mix_exercise.map(|switch| switch.0));
     set(&mut settings.exchange.window, raw.limits.window.map(|size| size.0));
     set(&mut settings.exchange.enclosure_max, raw.limits.enclosure_max.map(|size| size.0));
     set(&mut settings.exchange.enclosures_total_max, raw.limits.enclosures_total_max.map(|size| size.0));
@@ -324,7 +326,7 @@ fn fill(settings: &mut Settings, raw: Raw) {
     set(&mut settings.log.format, raw.log.format);
     set(&mut settings.log.level, raw.log.level);
     set(&mut settings.journal.segment_size, raw.journal.segment_size.map(|size| size.0));
-    set(&mut settings.journal.allow_copy_on_write, raw.journal.allow_copy_on_write);
+    set(&mut settings.journal.allow_copy_on_write, raw.journal.allow_copy_on_write.map(|switch| switch.0));
     settings.socket.path = raw.socket.path.filter(|path| !path.as_os_str().is_empty());
     settings.socket.group = raw.socket.group.filter(|group| !group.is_empty());
     let alert = raw.on_message;

@@ -37,8 +37,10 @@ async fn a_repeated_command_is_the_same_command_and_other_words_under_its_id_are
     let (a, b) = pair(stage.path()).await;
     let send = message(&b, "once", WaitFor::Receipt);
     let first = a.send(send.clone()).await;
-    let again = a.send(send).await;
+    let again = a.send(send.clone()).await;
     assert_eq!((first.id, first.state), (again.id, again.state));
+    let other = verbale::api::Send { text: "Other words.".into(), ..send };
+    assert_eq!(a.call(Request::Send(Box::new(other))).await.unwrap_err().code, "other-bytes");
     assert_eq!(b.inbox().await.len(), 1);
 }
 
@@ -145,6 +147,59 @@ async fn an_enclosure_arrives_byte_equal_and_is_said_to_be_held() {
     a.all_holds().await;
     let view = b.verify().await;
     assert!(view.good && view.enclosures == 2, "{view:#?}");
+}
+
+#[tokio::test]
+async fn the_files_of_a_refused_command_do_not_wait_for_ever() {
+    let stage = tempfile::tempdir().unwrap();
+    let (a, b) = pair(stage.path()).await;
+    let file = stage.path().join("report.txt");
+    std::fs::write(&file, b"the report").unwrap();
+    let nobody = "XQ".parse().unwrap();
+    for number in 0..300 {
+        let mut send = message(&b, "to nobody", WaitFor::Queued);
+        send.to[0].peer = nobody;
+        send.enclosures = vec![a.upload(&file).await];
+        let refused = a.call(Request::Send(Box::new(send))).await.unwrap_err();
+        assert_eq!(refused.code, "unknown-peer", "{number}");
+    }
+    assert!(std::fs::read_dir(a.folder.join("uploads")).unwrap().next().is_none());
+    let mut send = message(&b, "with its file", WaitFor::Held);
+    send.enclosures = vec![a.upload(&file).await];
+    assert_eq!(a.send(send).await.state, MessageState::Held);
+}
+
+#[tokio::test]
+async fn a_file_that_was_lost_or_damaged_here_is_asked_for_again() {
+    let stage = tempfile::tempdir().unwrap();
+    let (a, b) = pair(stage.path()).await;
+    let file = stage.path().join("report.bin");
+    let bytes: Vec<u8> = (0..200_000u32).map(|at| (at.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
+    std::fs::write(&file, &bytes).unwrap();
+    let mut send = message(&b, "with a file", WaitFor::Held);
+    send.enclosures = vec![a.upload(&file).await];
+    let sent = a.send(send).await;
+    let stored = std::fs::read_dir(b.folder.join("enclosures")).unwrap().next().unwrap().unwrap().path();
+    let to = stage.path().join("arrived");
+    let saved = async || {
+        let mut arrived = tokio::fs::File::create(&to).await.unwrap();
+        let client = b.client().await.unwrap();
+        client.download(sent.id, 0, &mut arrived, &|_| ()).await.is_ok() && std::fs::read(&to).unwrap() == bytes
+    };
+    assert!(saved().await);
+    let mut damaged = std::fs::read(&stored).unwrap();
+    damaged[100_000] ^= 1;
+    std::fs::write(&stored, damaged).unwrap();
+    assert!(!saved().await, "a damaged file is not given out");
+    until("the damaged file is back", saved).await;
+    b.all_holds().await;
+    std::fs::remove_file(&stored).unwrap();
+    assert!(!saved().await);
+    until("the lost file is back", saved).await;
+    b.all_holds().await;
+    a.all_holds().await;
+    let held = a.outbox().await[0].state;
+    assert_eq!(held, MessageState::Held);
 }
 
 #[tokio::test]

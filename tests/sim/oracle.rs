@@ -254,6 +254,7 @@ impl World {
                 }
                 Ok(())
             }
+            Effect::Restricted { .. } => Ok(()),
             Effect::Answer { answer, .. } => self.check_answer(who, answer),
         }
     }

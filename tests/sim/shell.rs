@@ -1,9 +1,11 @@
 //! What the daemon's shell does around a core, without files and sockets: feeds it, performs its actions, reports back.
 
+use std::time::Duration;
+
 use verbale::exchange::{Action, Core, Effect, EntryRef, Input, Place, Pushed};
 use verbale::merkle::CompactRange;
 use verbale::name::{BootNonce, Origin};
-use verbale::wire::{Absent, EntryFrame, Payload};
+use verbale::wire::{Absent, EntryFrame, NotNowReason, Payload};
 
 use super::ledger::{Known, Ledger};
 use super::wire::{End, Message};
@@ -195,6 +197,16 @@ impl World {
                 self.later(who, Input::Loaded { origin, from, entries });
                 Ok(())
             }
+            Action::CheckBody { origin, index } => {
+                let found = self.load(who, origin, index, index + 1, u64::MAX).pop();
+                let kept = found.is_some_and(|entry| match &entry.payload {
+                    Payload::Present { salt, body } => entry.leaf.is_opened_by(salt, body),
+                    Payload::Absent(reason) => *reason == Absent::Sealed,
+                });
+                let input = if kept { Input::BodyKept { origin, index } } else { Input::BodyLost { origin, index } };
+                self.later(who, input);
+                Ok(())
+            }
             Action::Reread { records } => {
                 for number in records {
                     let Some(record) = self.instances[who].disk.records.get(number as usize).cloned() else {
@@ -244,6 +256,10 @@ impl World {
                     self.compare(link, end);
                     self.send(link, end, Message::Hello(hello));
                 }
+            }
+            Effect::Restricted { conn } => {
+                let (reason, retry_after) = (NotNowReason::Restricted, Duration::from_secs(300));
+                self.send_on(who, conn, Message::NotNow { reason, retry_after });
             }
             Effect::Push { conn, origin, entries, note } => {
                 let mut frames = Vec::new();

@@ -368,10 +368,14 @@ impl Core {
         act: Act,
         code: Option<RefusalCode>,
     ) {
-        let Some(wanted) = self.peer(name).and_then(|peer| peer.theirs.wanted.get(&entry)) else { return };
-        if !wanted.left.contains(&ordinal) {
+        let Some(theirs) = self.peer(name).map(|peer| &peer.theirs) else { return };
+        let Some(wanted) = theirs.wanted.get(&entry).filter(|wanted| wanted.left.contains(&ordinal)) else {
+            // A file that was lost here is back: HELD was said, but the slot under which it lies now is on record.
+            if code.is_none() && theirs.recent.get(&entry).is_some() {
+                self.put_riding(now, act);
+            }
             return;
-        }
+        };
         let (target, last) = (wanted.target, wanted.left.len() == 1);
         let mut ended: Vec<(u32, u32)> = wanted.ended.iter().map(|(ordinal, code)| (*ordinal, *code)).collect();
         ended.extend(code.map(|code| (ordinal, code.number())));

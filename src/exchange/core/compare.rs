@@ -94,7 +94,10 @@ impl Core {
         }
         let (size, root) = (good.head.size, good.head.root);
         let held = Held { volume: origin.volume, size, root };
-        match own.map(|own| (own.size(), own.root_at(size))) {
+        let receipted = judge_receipt(env, &good.checkpoint, name, &peer.keys).is_some();
+        let own = own.map(|own| (own.size(), own.root_at(size)));
+        self.session(name).receipted = receipted;
+        match own {
             None => self.met_unknown_volume(now, name, origin, held),
             Some((own_size, _)) if size > own_size => self.behind(now, name, held, own_size),
             Some((_, Some(known))) if known == root => self.agreed(now, env, name, held, &good),
@@ -224,13 +227,13 @@ impl Core {
         }
         let held = self.sessions.get(&name).and_then(|session| session.held);
         let plan = plan(own, held);
-        let without_receipt = own.volume().is_some_and(|(_, own)| own.receipted < own.size());
+        let unlisted = !own.unlisted_bodies().is_empty();
         let newest = own.volume().and_then(|(_, own)| own.heads.back());
         let uncovered = newest.is_some_and(|head| !is_full(&head.lines) || !is_full(&head.receipt));
         let holds_all = matches!(plan, Plan::Push { from } if own.volume().is_some_and(|(_, own)| own.size() == from));
         let session = self.session(name);
         // The holder has everything and gives no receipt, because bodies are missing: the next volume accounts for them.
-        session.must_open = holds_all && without_receipt && !session.unavailable.is_empty();
+        session.must_open = holds_all && unlisted && !session.receipted;
         // Whatever no full head covers yet (the one before was cut off) gets one now.
         session.full_due |= uncovered;
         match plan {
@@ -256,7 +259,12 @@ impl Core {
                 let held = session.held.filter(|held| Some(held.volume) == current);
                 session.pushed = held.map_or(0, |held| held.size);
             }
-            Step::Refill(_) => session.step = Step::Ready,
+            Step::Refill(_) => {
+                session.step = Step::Ready;
+                if let Some(held) = session.held.filter(|held| Some(held.volume) == current) {
+                    session.pushed = held.size;
+                }
+            }
             _ => {}
         }
         self.touch(name);

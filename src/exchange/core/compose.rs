@@ -1,6 +1,5 @@
 //! Append late, sign once per batch, push: all appends of one tick in one group.
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -16,8 +15,8 @@ use crate::exchange::record::{Act, Drop, Place};
 use crate::name::{EntryId, Kind, Millis, NodeName, Pap, Precedence, Tlp, Volume};
 use crate::note::{Head, KeyAlgorithm, sign_log_line};
 use crate::wire::{
-    Absent, HeadRef, Header, Leaf, MAX_PUSH_BYTES, MAX_PUSH_ENTRIES, MAX_SPANS, Payload, SigningKey, Span, VolumeBody,
-    VolumeReason, commitment,
+    Absent, HeadRef, Header, Leaf, MAX_PUSH_BYTES, MAX_PUSH_ENTRIES, Payload, SigningKey, VolumeBody, VolumeReason,
+    commitment,
 };
 
 /// Heads on their way to one peer: with two, the next batch gathers while one is under way.
@@ -98,8 +97,7 @@ impl Core {
             public_key: Bytes::copy_from_slice(signer.public_key(algorithm)),
             certificate: Bytes::new(),
         };
-        let missing = self.sessions.get(&name).map(|session| spans(&session.unavailable)).unwrap_or_default();
-        let (unavailable, fetched_from) = (missing, own.fetched_from());
+        let (unavailable, fetched_from) = (own.unlisted_bodies(), own.fetched_from());
         let body = VolumeBody {
             keys: vec![key(KeyAlgorithm::Ed25519, 1), key(KeyAlgorithm::MlDsa44, 6)],
             before,
@@ -122,7 +120,6 @@ impl Core {
         self.settle_waits(name);
         let session = self.session(name);
         session.must_open = false;
-        session.unavailable.clear();
         session.pushed = 0;
         session.full_receipted = false;
         session.drop_outstanding();
@@ -172,7 +169,11 @@ impl Core {
         let limit = limit.min(session.rate.unwrap_or(FIRST_RATE).max(FIRST_RATE).saturating_mul(RATE_SECONDS));
         let Some(own) = self.peer(name).map(|peer| &peer.own) else { return false };
         let Some(volume) = own.current else { return false };
-        let (mut used, mut fresh) = (own.unreceipted_bytes(), 0);
+        // What is in the log and was not pushed yet goes under the same head: entry 0, and what a cut left over.
+        let waiting = own.unreceipted.iter().rev().take_while(|(index, _)| *index >= session.pushed);
+        let (left, left_bytes) = waiting
+            .fold((0, 0), |(count, bytes), (_, item)| (count + 1, bytes + item.as_ref().map_or(0, window_bytes)));
+        let (mut used, mut fresh) = (own.unreceipted_bytes(), left_bytes);
         let (mut batch, mut expired): (Vec<Item>, Vec<EntryId>) = (Vec::new(), Vec::new());
         let (mut more, mut limited) = (false, false);
         for item in own.queue.values() {
@@ -186,7 +187,7 @@ impl Core {
                 break;
             }
             let bytes = window_bytes(item);
-            if batch.len() == MAX_PUSH_ENTRIES || fresh > 0 && fresh + bytes > MAX_PUSH_BYTES {
+            if left + batch.len() >= MAX_PUSH_ENTRIES || fresh > 0 && fresh + bytes > MAX_PUSH_BYTES {
                 more = true;
                 break;
             }
@@ -285,8 +286,10 @@ impl Core {
             bytes += item.as_ref().map_or(0, window_bytes);
             entries.push(self.entry_ref(own, volume, *index, item.as_ref()));
         }
-        if entries.len() as u64 != size.saturating_sub(pushed) {
-            // The entries are not in memory (a restart, an older copy at the holder): the slow way.
+        let fits = entries.len() <= MAX_PUSH_ENTRIES && (entries.len() <= 1 || bytes <= MAX_PUSH_BYTES);
+        if entries.len() as u64 != size.saturating_sub(pushed) || !fits {
+            // The entries are not in memory (a restart, an older copy at the holder), or more than one head may cover
+            // (batches that were cut off): the slow way, in pieces.
             return self.start_refill(name, volume, pushed, size);
         }
         self.release(Effect::Push { conn, origin, entries, note: text });
@@ -338,31 +341,5 @@ impl Core {
     /// What the holder has agreed to so far, as an earlier volume names it.
     pub(super) fn held(&self, name: NodeName) -> Option<Held> {
         self.sessions.get(&name).and_then(|session| session.held)
-    }
-}
-
-/// Neighbours put together, at most as many as a VOLUME body may list (the rest follows in the volume after).
-fn spans(entries: &BTreeSet<(u32, u64)>) -> Vec<Span> {
-    let mut spans: Vec<Span> = Vec::new();
-    for (volume, index) in entries {
-        let full = spans.len() == MAX_SPANS;
-        match spans.last_mut() {
-            Some(span) if span.volume == *volume && span.to == *index => span.to += 1,
-            _ if full => break,
-            _ => spans.push(Span { volume: *volume, from: *index, to: index + 1 }),
-        }
-    }
-    spans
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn neighbours_are_listed_as_one_span() {
-        let entries = BTreeSet::from([(1, 3), (1, 4), (1, 6), (2, 0)]);
-        let span = |volume, from, to| Span { volume, from, to };
-        assert_eq!(spans(&entries), [span(1, 3, 5), span(1, 6, 7), span(2, 0, 1)]);
     }
 }

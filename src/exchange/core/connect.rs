@@ -30,6 +30,10 @@ impl Core {
         self.session(peer).conns.insert(conn, entry);
         let hello = Box::new(self.own_hello(now, peer));
         self.release(Effect::Hello { conn, hello });
+        if restricted {
+            // The other side may have judged otherwise, and would push in vain.
+            self.release(Effect::Restricted { conn });
+        }
     }
 
     fn own_hello(&self, now: Millis, name: NodeName) -> Hello {
@@ -210,6 +214,9 @@ impl Core {
     pub(super) fn not_now(&mut self, now: Millis, conn: ConnId, reason: NotNowReason, retry_after: Duration) {
         let Some(peer) = self.conns.get(&conn).copied() else { return };
         let session = self.session(peer);
+        if reason == NotNowReason::Restricted {
+            return self.restricted_there(peer, conn);
+        }
         if session.chosen != Some(conn) {
             return;
         }
@@ -224,5 +231,19 @@ impl Core {
         session.drop_outstanding();
         self.resume_from_held(peer);
         self.notice(Notice::NotNow { peer, reason });
+    }
+    /// The peer takes nothing but trust material over this connection: what waits goes on waiting in the queue, where it
+    /// can be cancelled and may expire.
+    fn restricted_there(&mut self, peer: NodeName, conn: ConnId) {
+        let session = self.session(peer);
+        let Some(entry) = session.conns.get_mut(&conn) else { return };
+        if std::mem::replace(&mut entry.restricted, true) {
+            return;
+        }
+        if session.chosen == Some(conn) {
+            session.step = Step::Down;
+            session.drop_outstanding();
+        }
+        self.notice(Notice::NotNow { peer, reason: NotNowReason::Restricted });
     }
 }

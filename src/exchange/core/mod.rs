@@ -154,6 +154,7 @@ impl Core {
             Input::Loaded { origin, from, entries } => self.loaded(now, env, origin, from, entries),
             Input::Reread { record } => self.reread(now, *record),
             Input::BodyLost { origin, index } => self.body_lost(now, env, origin, index),
+            Input::BodyKept { origin, index } => self.body_kept(origin, index),
             Input::EnclosureHeld { peer, entry, ordinal, slot } => {
                 self.enclosure_held(now, env, peer, entry, ordinal, slot);
             }

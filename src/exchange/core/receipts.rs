@@ -10,7 +10,7 @@ use super::note_text::{is_full, judge, judge_receipt, note};
 use super::session::{Held, Step};
 use crate::exchange::env::Env;
 use crate::exchange::fold::unknown_lines;
-use crate::exchange::io::{Answer, ConnId, Effect, Notice};
+use crate::exchange::io::{Action, Answer, ConnId, Effect, Notice};
 use crate::exchange::record::{Act, Place};
 use crate::name::{EntryId, Kind, Millis, NodeName, Origin};
 use crate::note::Checkpoint;
@@ -55,6 +55,7 @@ impl Core {
         self.measure(now, name, size);
         let session = self.session(name);
         session.full_receipted |= receipt.full;
+        session.receipted = true;
         (session.setbacks, session.pauses, session.peer_faults) = (0, 0, 0);
         self.take_receipt(now, name, held, lines.to_vec(), receipt.time);
         self.receipt_moves_on(name, held);
@@ -173,16 +174,45 @@ impl Core {
         match code {
             FaultCode::CommitmentMismatch => {
                 if let Some(origin) = origin {
-                    self.body_lost(now, env, origin, index);
+                    self.check_body(name, origin, index);
                 }
             }
             FaultCode::BadRoot | FaultCode::Poison | FaultCode::Size => self.leave_volume(name),
             FaultCode::Contradiction => self.judge_contradiction(now, env, name, proof),
-            FaultCode::Gap if !self.session(name).unavailable.is_empty() => self.leave_volume(name),
+            FaultCode::Gap if self.peer(name).is_some_and(|peer| !peer.own.unlisted_bodies().is_empty()) => {
+                self.leave_volume(name);
+            }
             FaultCode::Gap | FaultCode::BadSignature | FaultCode::WrongOrigin | FaultCode::Unknown => {
                 self.resume_from_held(name);
             }
         }
+    }
+
+    /// The holder says that a body does not open its commitment. What the peer says is no reason to withdraw anything:
+    /// the entry is read again, and only what this node finds lost itself is.
+    fn check_body(&mut self, name: NodeName, origin: Origin, index: u64) {
+        let own = self.peer(name).map(|peer| &peer.own);
+        let open = own.and_then(|own| own.volume()).filter(|(volume, _)| *volume == origin.volume);
+        let open = open.is_some_and(|(_, own)| (own.receipted..own.size()).contains(&index));
+        let voided = own.is_some_and(|own| own.voided.contains(&index));
+        if !open || voided || origin.from != self.me || origin.to != name {
+            return self.resume_from_held(name);
+        }
+        self.actions.push_back(Action::CheckBody { origin, index });
+    }
+
+    /// The body is as it was signed, on the disk at least: it is taken from there when it is pushed again.
+    pub(super) fn body_kept(&mut self, origin: Origin, index: u64) {
+        let name = origin.to;
+        let Some(own) = self.peer(name).map(|peer| &peer.own).filter(|own| own.current == Some(origin.volume)) else {
+            return;
+        };
+        let found = own.unreceipted.iter().find(|(at, _)| *at == index).and_then(|(_, item)| item.as_ref());
+        if let Some(id) = found.map(|item| item.header.id) {
+            self.live.remove(&id);
+        }
+        self.session(name).drop_outstanding();
+        self.resume_from_held(name);
     }
 
     /// The holder will never take this volume further: the next one is opened on what the holder has.

@@ -9,7 +9,7 @@ use crate::exchange::io::{Action, Effect, EntryRef, Notice};
 use crate::exchange::record::{Act, Place};
 use crate::merkle::{CompactRange, leaf_hash};
 use crate::name::{Millis, NodeName, Origin, Volume};
-use crate::wire::{Absent, EntryFrame, MAX_PUSH_BYTES, MAX_PUSH_ENTRIES, Payload};
+use crate::wire::{Absent, EntryFrame, MAX_PUSH_BYTES, MAX_PUSH_ENTRIES, Payload, Span};
 
 impl Core {
     pub(super) fn start_refill(&mut self, name: NodeName, volume: Volume, from: u64, to: u64) {
@@ -88,8 +88,11 @@ impl Core {
             range.push(leaf_hash(entry.leaf.bytes()));
         }
         let absent = entries.iter().filter(|entry| entry.payload == Payload::Absent(Absent::Unavailable));
-        let absent: Vec<_> = absent.map(|entry| (origin.volume.number, entry.index)).collect();
-        self.session(name).unavailable.extend(absent);
+        let absent: Vec<u64> = absent.map(|entry| entry.index).collect();
+        self.record_lost(now, name, origin.volume, absent);
+        if self.peer(name).is_some_and(|peer| peer.own.lost_bodies.is_full()) {
+            return self.own_damage(name, origin);
+        }
         let (size, root) = (range.size(), range.root());
         let own = self.peer(name).and_then(|peer| peer.own.volumes.get(&origin.volume));
         let known = own.and_then(|own| own.head_at(size)).cloned();
@@ -122,14 +125,30 @@ impl Core {
         session.full_signed |= is_full(&lines);
         session.outstanding.push_back(Outstanding { size, bytes, at: now, limited: true });
         if let Step::Refill(refill) = &mut session.step {
-            refill.range = range;
+            (refill.range, refill.busy) = (range, false);
+        }
+    }
+
+    /// A later volume has to list what is lost, also after a restart.
+    fn record_lost(&mut self, now: Millis, name: NodeName, volume: Volume, absent: Vec<u64>) {
+        let Some(own) = self.peer(name).map(|peer| &peer.own) else { return };
+        let mut spans: Vec<Span> = Vec::new();
+        for index in absent.into_iter().filter(|index| !own.lost_bodies.contains(volume.number, *index)) {
+            match spans.last_mut() {
+                Some(span) if span.to == index => span.to += 1,
+                _ => spans.push(Span { volume: volume.number, from: index, to: index + 1 }),
+            }
+        }
+        if !spans.is_empty() {
+            self.put(now, Act::BodiesLost { peer: name, volume, spans });
         }
     }
 
     /// A piece of the refill has its receipt: the next one, or what comes after.
     pub(super) fn refill_receipted(&mut self, name: NodeName, held: Held) {
         let Step::Refill(refill) = &self.session(name).step else { return };
-        if refill.volume != held.volume || held.size < refill.range.size() {
+        // A receipt for what was pushed before the refill says nothing about a piece that is being read.
+        if refill.busy || refill.volume != held.volume || held.size < refill.range.size() {
             return;
         }
         if held.size < refill.target {

@@ -1,6 +1,6 @@
 //! What is known of a peer in this run only: connections, positions, timers.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
 
@@ -13,6 +13,7 @@ use crate::wire::{HeadRef, Hello};
 #[derive(Debug)]
 pub(super) struct Conn {
     pub dialler: Dialler,
+    /// This node judged so, or the peer said so: HELLO and TRUST only, messages wait.
     pub restricted: bool,
     pub hello: Option<Hello>,
     /// The older connection is being probed before this one replaces it.
@@ -50,7 +51,7 @@ pub(super) struct Refill {
     pub volume: Volume,
     pub range: CompactRange,
     pub target: u64,
-    /// A load is under way, or a chunk waits for its receipt.
+    /// Entries or a tree are being read; otherwise a piece waits for its receipt.
     pub busy: bool,
 }
 
@@ -119,8 +120,8 @@ pub(super) struct Session {
     /// Pauses since the last receipt, each twice as long as the one before.
     pub pauses: u32,
     pub rereading: bool,
-    /// Entries whose bodies the journal could not give for a refill: the next volume lists them.
-    pub unavailable: BTreeSet<(u32, u64)>,
+    /// The holder's newest head has its receipt. It gives none over bodies that are missing.
+    pub receipted: bool,
 
     // The holder's side.
     /// Entries stored without a receipt, to be shown with the first one.
@@ -153,6 +154,7 @@ impl Session {
         self.full_due = false;
         self.full_seen = false;
         self.must_open = false;
+        self.receipted = false;
         self.setbacks = 0;
     }
 

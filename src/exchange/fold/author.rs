@@ -4,13 +4,13 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Frozen, RECENT_IDS, Recent, hash_of, keys_of};
+use super::{Frozen, LostBodies, RECENT_IDS, Recent, hash_of, keys_of};
 use crate::exchange::mutant::{self, Mutant};
 use crate::exchange::record::{Doubt, Drop, Stowed};
 use crate::merkle::CompactRange;
 use crate::name::{EntryId, Hash, Kind, NodeName, Origin, Precedence, Volume};
 use crate::note::PublicKeys;
-use crate::wire::{HeadRef, Header, Leaf, Target, VolumeBody, VolumeReason};
+use crate::wire::{HeadRef, Header, Leaf, MAX_PUSH_ENTRIES, Span, Target, VolumeBody, VolumeReason};
 
 /// An item that waits, or an entry that has no receipt yet.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -161,6 +161,8 @@ pub struct Author {
     /// Entries of volumes that were left, until the next receipt: the holder may have taken them after all. Id, place,
     /// record.
     pub left: Vec<(EntryId, Volume, u64, u64)>,
+    /// Bodies that are no longer available here, and which volume lists them.
+    pub lost_bodies: LostBodies,
     /// Ids that left the queue unsent, so that a repeated command gets the same answer.
     pub dropped: Recent<Drop>,
 }
@@ -226,6 +228,20 @@ impl Author {
         self.dropped.insert(*id, why);
     }
 
+    /// Takes in bodies that a piece of a refill could not be given.
+    pub(super) fn bodies_lost(&mut self, volume: Volume, spans: &[Span]) {
+        for span in spans {
+            // A piece holds no more; a longer span is no record of this node.
+            let to = span.to.min(span.from.saturating_add(MAX_PUSH_ENTRIES as u64));
+            (span.from..to).for_each(|index| self.lost_bodies.insert(volume.number, index));
+        }
+    }
+
+    /// Lost bodies that no volume of the living chain lists yet.
+    pub fn unlisted_bodies(&self) -> Vec<Span> {
+        self.lost_bodies.unlisted(&self.chain())
+    }
+
     fn unqueue(&mut self, id: &EntryId) {
         if let Some(key) = self.waiting.remove(id) {
             self.queue.remove(&key);
@@ -235,6 +251,7 @@ impl Author {
     pub(super) fn open(&mut self, number: u64, volume: Volume, leaf: &Leaf, body: &bytes::Bytes) {
         let Ok(body) = VolumeBody::decode(body.clone()) else { return };
         self.highest = self.highest.max(volume.number);
+        self.lost_bodies.list(volume, &body.unavailable);
         let mut opened = OwnVolume::new(number, body);
         opened.range.push(hash_of(leaf));
         self.volumes.insert(volume, opened);

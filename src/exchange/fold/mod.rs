@@ -6,6 +6,7 @@
 
 mod author;
 mod holder;
+mod lost;
 mod recent;
 
 use std::collections::BTreeMap;
@@ -22,6 +23,7 @@ pub use author::{Author, Fetching, Item, OwnHead, OwnVolume, QueueKey};
 pub(super) use author::{unknown_lines, window_bytes};
 pub(super) use holder::tag;
 pub use holder::{Holder, PeerHead, PeerVolume, Wanted};
+pub use lost::LostBodies;
 pub use recent::{RECENT_IDS, Recent};
 
 /// Whether a peer is a correspondent now.
@@ -203,6 +205,7 @@ impl Fold {
             Act::Cosigned { place, root, author_lines, lines } => {
                 peer.theirs.head(place.volume, place.index, *root, author_lines, lines);
             }
+            Act::BodiesLost { volume, spans, .. } => peer.own.bodies_lost(*volume, spans),
             Act::Frozen { own_log, reason, .. } => {
                 let frozen = Some(Frozen { reason: *reason, agreed: false });
                 if *own_log {
@@ -233,6 +236,7 @@ fn peer_of(act: &Act) -> Option<NodeName> {
         Act::PeerChanged { peer, .. }
         | Act::Queued { peer, .. }
         | Act::Dropped { peer, .. }
+        | Act::BodiesLost { peer, .. }
         | Act::Frozen { peer, .. }
         | Act::ReopenAgreed { peer, .. }
         | Act::EnclosureHeld { peer, .. }

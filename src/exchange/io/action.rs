@@ -74,6 +74,11 @@ pub enum Effect {
         /// What it says.
         hello: Box<Hello>,
     },
+    /// Send NOT_NOW restricted: over this connection nothing but HELLO and TRUST passes.
+    Restricted {
+        /// Over which connection.
+        conn: ConnId,
+    },
     /// Push entries and a head.
     Push {
         /// Over which connection.
@@ -197,6 +202,14 @@ pub enum Action {
         to: u64,
         /// Stop before the leaves and bodies exceed this many bytes, but read one at least.
         bytes_max: u64,
+    },
+    /// Read one entry of an own log again and hold its body against its commitment, because the holder says that it does
+    /// not open it; report [`super::Input::BodyLost`] or [`super::Input::BodyKept`].
+    CheckBody {
+        /// Of which volume.
+        origin: Origin,
+        /// Which entry.
+        index: u64,
     },
     /// Read these Queued records from the journal once more, for items that must be queued again; report
     /// [`super::Input::Reread`] for each.

@@ -216,6 +216,13 @@ pub enum Input {
         /// Which entry.
         index: u64,
     },
+    /// The other answer to [`super::Action::CheckBody`]: leaf and body are as they were signed.
+    BodyKept {
+        /// Whose log.
+        origin: Origin,
+        /// Which entry.
+        index: u64,
+    },
     /// A file of a peer's message is durably here.
     EnclosureHeld {
         /// From whom.

@@ -5,9 +5,9 @@ use prost::Message;
 
 use super::proto::{self, record::Act as P};
 use super::{Act, Change, Doubt, Drop, Place, Record, Stowed};
-use crate::name::{BootNonce, EntryId, Hash, JournalId, Millis};
+use crate::name::{BootNonce, EntryId, Hash, JournalId, Millis, Volume};
 use crate::note::PublicKeys;
-use crate::wire::{Absent, Header, Leaf, MAX_ENCLOSURES, MAX_LINES, VolumeReason};
+use crate::wire::{Absent, Header, Leaf, MAX_ENCLOSURES, MAX_LINES, MAX_PUSH_ENTRIES, Span, VolumeReason};
 
 impl Record {
     /// Reads a record. One that cannot be understood is kept as [`Act::Unknown`].
@@ -54,6 +54,7 @@ fn node_act(act: P) -> Result<Option<Act>, Box<P>> {
         P::Started(m) => Ok(started(m)),
         P::PeerAdded(m) => Ok(peer_added(m)),
         P::PeerChanged(m) => Ok(peer_changed(&m)),
+        P::BodiesLost(m) => Ok(bodies_lost(&m)),
         P::Fenced(m) => Ok(fenced(&m)),
         P::Recovering(m) => Ok(Some(Act::Recovering { officer: m.officer })),
         P::Frozen(m) => Ok(frozen(m)),
@@ -97,6 +98,13 @@ fn peer_changed(m: &proto::PeerChanged) -> Option<Act> {
         _ => return None,
     };
     Some(Act::PeerChanged { peer: m.peer.parse().ok()?, change, officer: m.officer })
+}
+
+fn bodies_lost(m: &proto::BodiesLost) -> Option<Act> {
+    let volume: Volume = m.volume.parse().ok()?;
+    let spans = m.from.iter().zip(&m.to).map(|(from, to)| Span { volume: volume.number, from: *from, to: *to });
+    let spans: Vec<Span> = spans.take(MAX_PUSH_ENTRIES).collect();
+    Some(Act::BodiesLost { peer: m.peer.parse().ok()?, volume, spans })
 }
 
 fn fenced(m: &proto::Fenced) -> Option<Act> {

@@ -46,6 +46,7 @@ fn act(act: &Act) -> Option<P> {
         | Act::Started { .. }
         | Act::PeerAdded { .. }
         | Act::PeerChanged { .. }
+        | Act::BodiesLost { .. }
         | Act::Fenced { .. }
         | Act::Recovering { .. }
         | Act::Frozen { .. }
@@ -79,6 +80,12 @@ fn node_act(act: &Act) -> Option<P> {
         Act::PeerChanged { peer, change, officer } => {
             P::PeerChanged(proto::PeerChanged { peer: peer.to_string(), change: *change as u32, officer: *officer })
         }
+        Act::BodiesLost { peer, volume, spans } => P::BodiesLost(proto::BodiesLost {
+            peer: peer.to_string(),
+            volume: volume.to_string(),
+            from: spans.iter().map(|span| span.from).collect(),
+            to: spans.iter().map(|span| span.to).collect(),
+        }),
         Act::Fenced { peer, origin } => P::Fenced(proto::Fenced {
             peer: peer.to_string(),
             origin: origin.map(|origin| origin.to_string()).unwrap_or_default(),

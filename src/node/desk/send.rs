@@ -22,6 +22,17 @@ struct Shared {
 
 impl Inner {
     pub(super) async fn send(&self, caller: Caller, send: Send) -> Result<Reply, Failure> {
+        let tokens = send.enclosures.clone();
+        let sent = self.send_all(caller, send).await;
+        // Queued or refused: nobody comes back for the uploaded files.
+        if !tokens.is_empty() {
+            let (node, uploads) = (self.node.clone(), self.uploads.clone());
+            super::blocking(DOING, move || uploads.forget(&node, &tokens)).await?;
+        }
+        sent
+    }
+
+    async fn send_all(&self, caller: Caller, send: Send) -> Result<Reply, Failure> {
         check(&send)?;
         let from_desk = send.from_desk.or(self.node.me.desk()).unwrap_or(Desk::Technical);
         let to_desk = send.to_desk.unwrap_or(from_desk);
@@ -49,10 +60,6 @@ impl Inner {
         for (to, answer) in answers {
             let answer = answer.await.map_err(|_| super::stopping(super::Stopped))?;
             sent.push(self.outcome(to, answer, send.wait).await?);
-        }
-        if !send.enclosures.is_empty() {
-            let (node, uploads, tokens) = (self.node.clone(), self.uploads.clone(), send.enclosures);
-            super::blocking(DOING, move || uploads.forget(&node, &tokens)).await?;
         }
         Ok(Reply::Sent(sent))
     }
@@ -105,6 +112,7 @@ impl Inner {
         let enclosures = self.give(to.id, send).await?;
         let count = u32::try_from(enclosures.len()).expect("at most 64 were checked");
         let body = Body { enclosures, ..shared.body.clone() };
+        self.same_text(to.id, &body).await?;
         let body = body.encode().map_err(|error| {
             Failure::new(code::TOO_LARGE, DOING, error.to_string(), "put the detail into an enclosure")
         })?;
@@ -128,6 +136,22 @@ impl Inner {
         };
         let wait = if send.wait == WaitFor::Queued { Wait::Queued } else { Wait::Receipt };
         Ok(Command::Send { peer: to.peer, item: Box::new(item), officer: shared.officer, wait })
+    }
+
+    /// A repeated command gets the same answer; the same id with another text is no repetition, and whoever sent it must
+    /// not be told that it was delivered.
+    async fn same_text(&self, id: EntryId, body: &Body) -> Result<(), Failure> {
+        let Some(known) = self.find(DOING, id).await? else { return Ok(()) };
+        let (node, outgoing) = (self.node.clone(), known.outgoing);
+        let opened = super::blocking(DOING, move || super::show::body(&node, &known)).await?;
+        match opened {
+            // A text that is erased or cannot be opened says nothing; then the id decides, as in the log.
+            Ok(Ok(stored)) if !outgoing || stored != *body => {
+                let why = format!("a message with the id {id} is here already, and it says something else");
+                Err(Failure::new("other-bytes", DOING, why, "repeat the command without `--id`"))
+            }
+            _ => Ok(()),
+        }
     }
 
     async fn give(&self, message: EntryId, send: &Send) -> Result<Vec<Enclosure>, Failure> {

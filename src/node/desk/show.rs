@@ -67,7 +67,7 @@ impl Subjects {
 }
 
 /// The body of a message, or in words why there is none.
-fn body(node: &Node, message: &Message) -> Result<Result<Body, String>, history::HistoryError> {
+pub(super) fn body(node: &Node, message: &Message) -> Result<Result<Body, String>, history::HistoryError> {
     let stowed = if message.outgoing {
         history::queued_payload(node, message.record)?
     } else {

@@ -1,12 +1,15 @@
 //! Files on their way into the node and out of it. A file that a person hands over is encrypted from its first byte and
-//! lies in a folder of its own until a message takes it; what no message took is gone at the next start.
+//! lies in a folder of its own until a message takes it. What no message took goes after a while, with the command that
+//! was refused, and at the next start.
 
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
+use super::super::enclosures::lost;
 use super::super::files;
 use super::super::order::Node;
 use super::blocking;
@@ -17,6 +20,9 @@ use crate::wire::Enclosure;
 
 /// Files that may wait for their message: several times the most that one message takes.
 pub const MAX_UPLOADS: usize = 256;
+
+/// How long a file waits for its message: a command that uploads sends at once, and a slow one uploads again.
+pub const UPLOAD_WAITS: Duration = Duration::from_secs(900);
 
 /// Bytes of an enclosure that are read at a time.
 const PART_BYTES: usize = 1 << 20;
@@ -34,6 +40,7 @@ pub struct Uploads {
 struct Waiting {
     upload: EntryId,
     file: Enclosure,
+    since: Instant,
 }
 
 impl Uploads {
@@ -57,14 +64,16 @@ impl Uploads {
         media_type: String,
         limit: u64,
     ) -> Result<Incoming, Failure> {
+        let stale = self.stale(Instant::now());
+        if !stale.is_empty() {
+            let (uploads, node) = (self.clone(), node.clone());
+            blocking(DOING, move || stale.iter().for_each(|waiting| uploads.remove(&node, waiting))).await?;
+        }
         if self.waiting().len() >= MAX_UPLOADS {
             let why = format!("{MAX_UPLOADS} files wait for their message already");
-            return Err(Failure::new(
-                code::BUSY,
-                DOING,
-                why,
-                "send the messages that they belong to, or restart the node",
-            ));
+            let todo =
+                "send the messages that they belong to; a file without one is forgotten after a quarter of an hour";
+            return Err(Failure::new(code::BUSY, DOING, why, todo));
         }
         let mut random = [0; 16];
         aws_lc_rs::rand::fill(&mut random)
@@ -75,7 +84,16 @@ impl Uploads {
             store.create(&upload, 0, &key, limit).map_err(|error| failed(&error))
         });
         let writer = Some(made.await??);
-        Ok(Incoming { uploads: self.clone(), upload, name, media_type, writer })
+        Ok(Incoming { uploads: self.clone(), node: node.clone(), upload, name, media_type, writer, whole: false })
+    }
+
+    /// Takes out what has waited too long.
+    fn stale(&self, now: Instant) -> Vec<Waiting> {
+        let mut waiting = self.waiting();
+        let stale = |waiting: &Waiting| now.duration_since(waiting.since) > UPLOAD_WAITS;
+        let tokens: Vec<String> =
+            waiting.iter().filter(|(_, waiting)| stale(waiting)).map(|(token, _)| token.clone()).collect();
+        tokens.iter().filter_map(|token| waiting.remove(token)).collect()
     }
 
     /// Gives the uploaded files to a message: each is written again under the message's own key, so that erasing one
@@ -128,16 +146,26 @@ impl Uploads {
         writer.finish(Some(announced)).map(|_| ()).map_err(|error| failed(&error))
     }
 
-    /// Forgets files whose message is queued.
+    /// Forgets files whose message is queued, or was refused.
+    ///
+    /// Runs on a thread that may wait for the disk.
     pub(super) fn forget(&self, node: &Node, tokens: &[EnclosureToken]) {
         for token in tokens {
-            let Some(waiting) = self.waiting().remove(&token.token) else { continue };
-            let slot = self.store.slot_of(&waiting.upload, 0);
-            let gone = self.store.delete(&waiting.upload, 0);
-            let destroyed = slot.map_or(Ok(()), |slot| node.vault.destroy(&[slot]));
-            if gone.is_err() || destroyed.is_err() {
-                tracing::warn!("an uploaded file was not removed; the next start removes it");
-            }
+            let waiting = self.waiting().remove(&token.token);
+            waiting.iter().for_each(|waiting| self.remove(node, waiting));
+        }
+    }
+
+    fn remove(&self, node: &Node, waiting: &Waiting) {
+        self.remove_file(node, waiting.upload);
+    }
+
+    fn remove_file(&self, node: &Node, upload: EntryId) {
+        let slot = self.store.slot_of(&upload, 0);
+        let gone = self.store.delete(&upload, 0);
+        let destroyed = slot.map_or(Ok(()), |slot| node.vault.destroy(&[slot]));
+        if gone.is_err() || destroyed.is_err() {
+            tracing::warn!("an uploaded file was not removed; the next start removes it");
         }
     }
 }
@@ -160,11 +188,28 @@ fn unknown_upload(token: &EnclosureToken) -> Failure {
 /// A file on its way in.
 pub struct Incoming {
     uploads: Uploads,
+    node: Arc<Node>,
     upload: EntryId,
     name: String,
     media_type: String,
     /// Away while a thread writes.
     writer: Option<EnclosureWriter>,
+    whole: bool,
+}
+
+/// A file whose sender went away in the middle leaves nothing behind.
+impl Drop for Incoming {
+    fn drop(&mut self) {
+        if self.whole {
+            return;
+        }
+        let (uploads, node, upload) = (self.uploads.clone(), self.node.clone(), self.upload);
+        let remove = move || uploads.remove_file(&node, upload);
+        match tokio::runtime::Handle::try_current() {
+            Ok(runtime) => drop(runtime.spawn_blocking(remove)),
+            Err(_) => remove(),
+        }
+    }
 }
 
 impl Upload for Incoming {
@@ -182,7 +227,8 @@ impl Upload for Incoming {
     async fn finish(mut self) -> Result<EnclosureToken, Failure> {
         let writer = self.writer.take().ok_or_else(broken)?;
         let finished = blocking(DOING, move || writer.finish(None)).await?.map_err(|error| failed(&error))?;
-        let (name, media_type) = (self.name, self.media_type);
+        self.whole = true;
+        let (name, media_type) = (std::mem::take(&mut self.name), std::mem::take(&mut self.media_type));
         let sha256 = Hash(finished.sha256);
         let token = EnclosureToken {
             token: self.upload.to_string(),
@@ -192,7 +238,7 @@ impl Upload for Incoming {
             sha256: data_encoding::HEXLOWER.encode(&sha256.0),
         };
         let file = Enclosure { name, media_type, size: finished.size, sha256 };
-        let waiting = Waiting { upload: self.upload, file };
+        let waiting = Waiting { upload: self.upload, file, since: Instant::now() };
         self.uploads.waiting().insert(token.token.clone(), waiting);
         Ok(token)
     }
@@ -209,14 +255,23 @@ pub(super) fn read(node: &Node, message: EntryId, ordinal: u32, offset: u64) -> 
         let why = format!("enclosure {ordinal} of {message} is not here");
         Failure::new(code::UNKNOWN_ENCLOSURE, READING, why, "`verbale show` says which files are here")
     };
-    let slot = node.enclosures.slot_of(&message, ordinal).ok_or_else(absent)?;
-    let key = node.vault.key(slot).map_err(|error| super::damaged(READING, &error))?;
+    let damaged = |error: &dyn std::error::Error| {
+        let again = lost(node, message, ordinal);
+        let failure = super::damaged(READING, error);
+        if again { Failure { todo: ASKED_AGAIN.to_owned(), ..failure } } else { failure }
+    };
+    let slot = node.enclosures.slot_of(&message, ordinal).ok_or_else(|| {
+        if lost(node, message, ordinal) { Failure { todo: ASKED_AGAIN.to_owned(), ..absent() } } else { absent() }
+    })?;
+    let key = node.vault.key(slot).map_err(|error| damaged(&error))?;
     match node.enclosures.read(&message, ordinal, &key) {
-        Ok(mut reader) => part_at(&mut reader, offset).map_err(|error| super::damaged(READING, &error)),
+        Ok(mut reader) => part_at(&mut reader, offset).map_err(|error| damaged(&error)),
         Err(EnclosureError::Absent(_)) => Err(absent()),
-        Err(error) => Err(super::damaged(READING, &error)),
+        Err(error) => Err(damaged(&error)),
     }
 }
+
+const ASKED_AGAIN: &str = "the file was here once; its author is asked for it again, try later";
 
 fn part_at(reader: &mut EnclosureReader, offset: u64) -> Result<Bytes, EnclosureError> {
     let mut part = vec![0; PART_BYTES];

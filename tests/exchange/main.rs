@@ -1,5 +1,6 @@
 //! The exchange as sentences: two cores, without disk and network.
 
+mod backlog;
 mod pair;
 
 use pair::Pair;

@@ -163,6 +163,8 @@ pub struct Pair {
     wire: VecDeque<(bool, Input)>,
     /// Whether a dial comes through.
     pub plugged: bool,
+    /// Whether B takes A's certificate for expired, and A not.
+    pub restricted_at_b: bool,
 }
 
 impl Pair {
@@ -176,6 +178,7 @@ impl Pair {
             open: Vec::new(),
             wire: VecDeque::new(),
             plugged: true,
+            restricted_at_b: false,
         };
         let (a, b) = ((pair.a.name, pair.a.keys()), (pair.b.name, pair.b.keys()));
         pair.command(true, add(b.0, b.1));
@@ -216,6 +219,25 @@ impl Pair {
 
     pub fn plug(&mut self) {
         self.plugged = true;
+    }
+
+    /// Delivers one input, or lets the time pass to the next timer.
+    pub fn step(&mut self) {
+        self.drain(true);
+        self.drain(false);
+        if let Some((is_a, input)) = self.wire.pop_front() {
+            let now = self.now;
+            let node = self.node(is_a);
+            node.core.handle(now, &mut node.env, input);
+            return;
+        }
+        let next = [self.a.core.poll_timeout(), self.b.core.poll_timeout()].into_iter().flatten().min();
+        self.now = next.map_or(self.now, |at| self.now.max(at));
+        let now = self.now;
+        for is_a in [true, false] {
+            let node = self.node(is_a);
+            node.core.handle_timeout(now, &mut node.env);
+        }
     }
 
     /// Delivers and performs everything until nothing happens any more for `seconds`.
@@ -304,6 +326,13 @@ impl Pair {
                 let entries = self.node(is_a).entries(origin, from, to);
                 self.wire.push_back((is_a, Input::Loaded { origin, from, entries }));
             }
+            Action::CheckBody { origin, index } => {
+                let entry = self.node(is_a).entry(origin, index);
+                let kept =
+                    matches!(&entry.payload, Payload::Present { salt, body } if entry.leaf.is_opened_by(salt, body));
+                let input = if kept { Input::BodyKept { origin, index } } else { Input::BodyLost { origin, index } };
+                self.wire.push_back((is_a, input));
+            }
             Action::Reread { records } => {
                 for number in records {
                     let record = Box::new(self.node(is_a).journal[number as usize].clone());
@@ -325,7 +354,8 @@ impl Pair {
         for end in [true, false] {
             let peer = if end { self.b.name } else { self.a.name };
             let dialler = if end == is_a { Dialler::Us } else { Dialler::Them };
-            self.wire.push_back((end, Input::Connected { conn: ConnId(conn), peer, dialler, restricted: false }));
+            let restricted = self.restricted_at_b && !end;
+            self.wire.push_back((end, Input::Connected { conn: ConnId(conn), peer, dialler, restricted }));
         }
     }
 
@@ -338,6 +368,10 @@ impl Pair {
     fn effect(&mut self, is_a: bool, effect: Effect) {
         match effect {
             Effect::Hello { conn, hello } => self.carry(!is_a, conn, Input::Hello { conn, hello }),
+            Effect::Restricted { conn } => {
+                let (reason, retry_after) = (verbale::wire::NotNowReason::Restricted, Duration::from_secs(300));
+                self.carry(!is_a, conn, Input::NotNow { conn, reason, retry_after });
+            }
             Effect::Push { conn, origin, entries, note } => {
                 let node = self.node(is_a);
                 let resolve = |entry: EntryRef| EntryFrame {
