@@ -133,8 +133,11 @@ pub fn vectors(out: &mut BTreeMap<&'static str, String>) {
     out.insert("introduction-fingerprint", fingerprint);
 }
 
-/// The volume of the carried file: leaves with their salts and bodies, and its head.
-fn carried_volume() -> ([(Leaf, [u8; 32], Vec<u8>); 2], Head) {
+/// A leaf with its salt and body.
+type Opened = (Leaf, [u8; 32], Vec<u8>);
+
+/// The volume of the carried file: its entries and its head.
+fn carried_volume() -> ([Opened; 2], Head) {
     let volume = Header { seen_volume: 1, seen: 7, ..header(20, Kind::Volume, TIME * 1000) };
     let text = Fields::new().bytes(1, "en").bytes(2, "Extract of the log").bytes(3, "One file follows.");
     let file = Fields::new().bytes(1, "extract.txt").bytes(2, "text/plain").number(3, 5);
