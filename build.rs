@@ -5,7 +5,9 @@ use std::error::Error;
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo:rerun-if-changed=proto");
     let files = [
+        "verbale/v1/carriage.proto",
         "verbale/v1/entry.proto",
+        "verbale/v1/evidence.proto",
         "verbale/v1/frame.proto",
         "verbale/v1/introduction.proto",
         "verbale/journal/v1/record.proto",

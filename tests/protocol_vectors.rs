@@ -1,5 +1,14 @@
 //! Every test vector of docs/PROTOCOL.md, recomputed and compared with what the page says.
 
+#[path = "protocol/fields.rs"]
+mod fields;
+#[path = "protocol/fixed.rs"]
+mod fixed;
+#[path = "protocol/more.rs"]
+mod more;
+#[path = "protocol/numbers.rs"]
+mod numbers;
+
 use std::collections::BTreeMap;
 
 use aws_lc_rs::digest::{SHA256, digest};
@@ -276,11 +285,14 @@ fn computed() -> BTreeMap<&'static str, String> {
         out.insert(name, hex(&frame.encode()));
     }
     fingerprint_vectors(&mut out);
+    more::vectors(fixed::PROOF, &mut out);
+    fixed::vectors(&mut out);
     out
 }
 
 fn is_text(name: &str) -> bool {
-    matches!(name, "checkpoint" | "verifier-keys" | "fingerprint")
+    let texts = ["checkpoint", "verifier-keys", "fingerprint", "introduction-fingerprint", "release-note"];
+    texts.contains(&name)
 }
 
 #[test]

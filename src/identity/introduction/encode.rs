@@ -84,6 +84,7 @@ fn node_to_proto(node: &IntroducedNode) -> proto::Node {
             .map(|chain| proto::CertificateChain { certificates: chain.iter().map(bytes).collect() })
             .collect(),
         signing: node.signing.iter().map(keys_to_proto).collect(),
+        carriage: Vec::new(),
     }
 }
 
