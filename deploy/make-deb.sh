@@ -32,6 +32,10 @@ install -D -m 0644 config/verbale.toml "$root/usr/share/doc/verbale/examples/ver
 for page in README.md CHANGELOG.md SECURITY.md docs/PROTOCOL.md docs/ARCHITECTURE.md deploy/INSTALL.md; do
     install -D -m 0644 "$page" "$root/usr/share/doc/verbale/$(basename "$page")"
 done
+# The page names these files by their place beside it.
+for vector in docs/vectors/*; do
+    install -D -m 0644 "$vector" "$root/usr/share/doc/verbale/vectors/$(basename "$vector")"
+done
 install -D -m 0644 deploy/verbale.1 "$root/usr/share/man/man1/verbale.1"
 gzip -9n "$root/usr/share/man/man1/verbale.1"
 cat > "$root/usr/share/doc/verbale/copyright" <<COPYRIGHT
