@@ -293,6 +293,7 @@ impl Turn {
 
     fn reload(&mut self, settings: Arc<crate::settings::Settings>) {
         self.node.replace_settings(settings.clone());
+        self.links.own_certificate_renewed(self.now());
         self.feed(Input::Settings(settings.exchange.clone()));
         tracing::info!("the configuration was read again");
     }
