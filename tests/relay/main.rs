@@ -168,9 +168,9 @@ async fn a_reset_is_abrupt_at_both_ends_and_the_next_connection_is_a_new_one() {
         let error = soon("a reset", end.read(&mut [0; 8])).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::ConnectionReset, "{name}");
     }
-    let mut again = soon("a new connection", TcpStream::connect(ends.path.second())).await.unwrap();
     // Nobody listens any more: the relay breaks off, it does not wait.
-    let read = soon("the end of it", again.read(&mut [0; 8])).await;
+    let again = async { TcpStream::connect(ends.path.second()).await?.read(&mut [0; 8]).await };
+    let read = soon("the end of a new connection", again).await;
     assert!(matches!(&read, Err(error) if error.kind() == ErrorKind::ConnectionReset), "{read:?}");
 }
 
