@@ -51,7 +51,7 @@ fn noted(node: &Rig, wanted: &str) -> Vec<String> {
 }
 
 async fn ping(from: &Rig, to: &Rig) -> PingView {
-    match from.call(Request::Ping { peer: to.name, id: fresh_id(), timeout_ms: 5_000 }).await {
+    match from.call(Request::Ping { peer: to.name, id: fresh_id(), timeout_ms: 2_000 }).await {
         Ok(Reply::Ping(view)) => *view,
         other => panic!("{other:?}"),
     }
@@ -122,7 +122,8 @@ async fn an_expired_certificate_restricts_the_session_and_a_new_one_ends_that() 
     all_arrived(&a, &b).await;
     assert_eq!(subjects(&b).await, ["there 0", "there 1", "there 2"]);
     assert_eq!(subjects(&a).await, ["back 0", "back 1", "back 2"]);
-    assert!(ping(&a, &b).await.delivered);
+    let passes = ping(&a, &b).await;
+    assert!(passes.delivered, "{passes:?}");
     assert!(a.status().await.node.certificate_days > 300);
     for node in [&a, &b, &c] {
         in_good_order(&node.log());
