@@ -1,7 +1,7 @@
 //! The seam to the network: what comes in becomes inputs of the core, what the core decides becomes orders.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -13,7 +13,7 @@ use super::push::{Lanes, Ready, Resolved};
 use super::standing::Layer;
 use super::{roster, serve};
 use crate::exchange::{CloseCode, Command, ConnId, Core, EntryRef, Input, Record};
-use crate::identity::Address;
+use crate::identity::{Address, PeerIdentity};
 use crate::name::{BootNonce, Millis, NodeName, Origin};
 use crate::net::{Ended, EndedBy, NetEvent, NetHandle, Room};
 use crate::wire::{Frame, MAX_TRUST, TrustPart};
@@ -29,7 +29,10 @@ const SWEEP: Duration = Duration::from_secs(60);
 
 struct Link {
     peer: NodeName,
+    /// When the peer's certificate ends.
     certificate_until: Millis,
+    /// When the certificate ends that this node has shown.
+    own_until: Millis,
     /// Bytes of TRUST material kept from this connection.
     trust_bytes: usize,
 }
@@ -55,6 +58,8 @@ pub(super) struct Links {
     rooms_written: Vec<Room>,
     /// Connections over which files were asked for, and whether they pause.
     serving: HashMap<ConnId, bool>,
+    /// Why sessions were restricted when they last came about.
+    restricted: HashMap<NodeName, String>,
     swept: Instant,
 }
 
@@ -71,6 +76,7 @@ impl Links {
             rooms: Vec::new(),
             rooms_written: Vec::new(),
             serving: HashMap::new(),
+            restricted: HashMap::new(),
             swept: Instant::now(),
         }
     }
@@ -99,8 +105,8 @@ impl Links {
         match event {
             NetEvent::Connected { conn, peer, dialler, remote } => {
                 tracing::debug!(peer = %peer.node, ?dialler, %remote, restricted = ?peer.restricted, "connected");
-                self.links.insert(conn, Link { peer: peer.node, certificate_until: peer.not_after, trust_bytes: 0 });
-                Some(Input::Connected { conn, peer: peer.node, dialler, restricted: peer.restricted.is_some() })
+                let restricted = self.connected(conn, &peer, node);
+                Some(Input::Connected { conn, peer: peer.node, dialler, restricted })
             }
             NetEvent::DialFailed { peer, layer, why } => {
                 tracing::debug!(%peer, %layer, why, "not reached");
@@ -128,6 +134,39 @@ impl Links {
                 serve::enclosure(node, peer, entry, ordinal, offset, reply);
                 None
             }
+        }
+    }
+
+    /// Remembers a connection; `true` if its session is restricted, which is journalled where it is news.
+    ///
+    /// A node whose own certificate has expired is judged so by the peer, and behaves so without being told.
+    fn connected(&mut self, conn: ConnId, peer: &PeerIdentity, node: &Node) -> bool {
+        let own_until = *node.certificate_until.lock().unwrap_or_else(PoisonError::into_inner);
+        let link = Link { peer: peer.node, certificate_until: peer.not_after, own_until, trust_bytes: 0 };
+        self.links.insert(conn, link);
+        let own = (own_until < node.clock.now()).then(|| {
+            format!(
+                "this node's TLS certificate expired at {own_until}; until it is renewed messages wait in the queue"
+            )
+        });
+        let why = own.or_else(|| peer.restricted.as_ref().map(ToString::to_string));
+        let restricted = why.is_some();
+        if self.restricted.get(&peer.node) != why.as_ref() {
+            let text = why.clone().unwrap_or_else(|| "the session is a full one again".to_owned());
+            let note = Command::Note { subject: "restricted-session".into(), peer: Some(peer.node), text, officer: 0 };
+            let _ = node.orders.send(Order::Command(Box::new(note), None));
+        }
+        match why {
+            Some(why) => self.restricted.insert(peer.node, why),
+            None => self.restricted.remove(&peer.node),
+        };
+        restricted
+    }
+
+    /// Closes what came about under a certificate of this node that has expired since: it comes back with the new one.
+    pub(super) fn own_certificate_renewed(&mut self, now: Millis) {
+        for (conn, _) in self.links.iter().filter(|(_, link)| link.own_until < now) {
+            self.net.close(*conn, CloseCode::Replaced);
         }
     }
 
@@ -287,8 +326,9 @@ impl Links {
             return;
         }
         self.swept = Instant::now();
+        let over = |link: &Link| link.certificate_until.min(link.own_until) < now;
         let restricted: HashSet<ConnId> =
-            self.links.iter().filter(|(_, link)| link.certificate_until < now).map(|(conn, _)| *conn).collect();
+            self.links.iter().filter(|(_, link)| over(link)).map(|(conn, _)| *conn).collect();
         for conn in restricted {
             if core.may_serve(conn).is_some() {
                 self.net.close(conn, CloseCode::Replaced);

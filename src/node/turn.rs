@@ -59,6 +59,8 @@ pub(super) struct Turn {
     written: Option<Written>,
     /// The sentinel is due once the first group of this run, which tells of the doubt, is durable.
     sentinel: Option<[u8; 16]>,
+    /// Something happened in this turn beyond questions.
+    moved: bool,
     stopping: bool,
 }
 
@@ -91,6 +93,7 @@ impl Turn {
             next_token: 0,
             written: None,
             sentinel,
+            moved: false,
             stopping: false,
         }
     }
@@ -119,7 +122,7 @@ impl Turn {
                 None => self.stopping = true,
             },
             event = self.links.next() => self.hear(event),
-            () = tokio::time::sleep(sleep) => {}
+            () = tokio::time::sleep(sleep) => self.moved = true,
         }
         Ok(())
     }
@@ -141,6 +144,7 @@ impl Turn {
     fn drain(&mut self) -> Result<(), RunError> {
         let now = self.now();
         while let Some(action) = self.core.poll_action(now, &mut self.env) {
+            self.moved = true;
             self.perform(now, action)?;
         }
         if self.written.is_none() {
@@ -148,10 +152,15 @@ impl Turn {
         }
         self.links.look_around(&self.core, now);
         self.snapshots.consider(&self.core, &self.node, self.node.journal_end());
+        // Who follows the log at this level need not ask again and again whether anything has changed.
+        if std::mem::take(&mut self.moved) {
+            tracing::trace!(records = self.core.fold().next_record(), "a turn in which something happened");
+        }
         Ok(())
     }
 
     fn hear(&mut self, event: links::Event) {
+        self.moved = true;
         if let Some(input) = self.links.translate(event, &self.core, &self.node) {
             self.feed(input);
         }
@@ -190,6 +199,7 @@ impl Turn {
     }
 
     pub(super) fn feed(&mut self, input: Input) {
+        self.moved = true;
         let now = self.now();
         self.core.handle(now, &mut self.env, input);
     }
@@ -288,6 +298,7 @@ impl Turn {
 
     fn reload(&mut self, settings: Arc<crate::settings::Settings>) {
         self.node.replace_settings(settings.clone());
+        self.links.own_certificate_renewed(self.now());
         self.feed(Input::Settings(settings.exchange.clone()));
         tracing::info!("the configuration was read again");
     }

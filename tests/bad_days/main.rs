@@ -1,7 +1,10 @@
 //! Bad input and bad disks, with real daemons: each has a clear error, no panic, nothing lost, and the node goes on
 //! serving its other peers.
 
+mod certificates;
 mod disks;
+mod durable_order;
+mod faults;
 mod peers;
 mod raw;
 #[allow(dead_code, reason = "it serves other tests too")]

@@ -11,8 +11,8 @@ use verbale::name::Origin;
 use verbale::wire::{EntryFrame, Frame, Leaf, LogState, MAX_FRAME, Payload, commitment};
 
 use crate::in_good_order;
-use crate::raw::{Raw, config, endpoint, frame, hello, said, soon};
-use crate::rig::{Rig, RootOf, message, until, up};
+use crate::raw::{Raw, config, endpoint, frame, hello, said};
+use crate::rig::{Rig, RootOf, insist, message, soon, until, up};
 use crate::world::listens;
 
 /// Strangers that knock while messages pass.
@@ -153,6 +153,74 @@ async fn a_peer_that_never_reads_keeps_its_messages_waiting_and_nobody_elses() {
     until("all has arrived", async || b.inbox().await.len() == 60).await;
     b.all_holds().await;
     Stage { a, b, c, _folder }.is_well().await;
+}
+
+/// Messages for a peer that reads none of them, and as many again.
+const UNREAD: usize = 1_200;
+
+/// Their text: each part is some 48 MiB.
+const UNREAD_TEXT: usize = 40 << 10;
+
+/// What a node may grow by while the second part is queued: a third of it. What it needs for a peer that does not read
+/// (the window, what is on its way, the newest groups, keys at hand) it has by the end of the first part.
+const GROWTH: u64 = 16 << 20;
+
+/// Resident bytes of a node's process.
+fn resident(node: &mut Rig) -> u64 {
+    let status = format!("/proc/{}/status", node.daemon().pid().as_raw_nonzero());
+    let status = std::fs::read_to_string(status).unwrap();
+    let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
+    let kibibytes: u64 = line.split_whitespace().nth(1).unwrap().parse().unwrap();
+    kibibytes << 10
+}
+
+#[tokio::test]
+async fn a_peer_that_never_reads_and_drips_costs_no_memory_that_grows_with_what_it_leaves_unread() {
+    let mut stage = Stage::new().await;
+    let (raw, _send, mut recv) = Raw::saying(&stage.b, &stage.a, &said(hello(7))).await;
+    assert!(matches!(frame(&mut recv).await, Frame::Hello(_)), "it is greeted");
+    // It reads no push, and leaves as many frames unfinished as the node takes streams.
+    let dripped = entry(0, 40 << 10).encode();
+    let mut unfinished = Vec::new();
+    for _ in 0..64 {
+        let opened = tokio::time::timeout(Duration::from_millis(20), raw.stream(&dripped[..dripped.len() - 1])).await;
+        match opened {
+            Ok(stream) => unfinished.push(stream),
+            Err(_) => break,
+        }
+    }
+    leave_unread(&stage).await;
+    stage.serves("beside it").await;
+    let before = resident(&mut stage.a);
+    leave_unread(&stage).await;
+    stage.serves("beside it still").await;
+    let waiting = stage.a.peer(&stage.b).await;
+    assert!(waiting.queue.queued + waiting.queue.unreceipted >= 2 * UNREAD as u64, "{waiting:?}");
+    let after = resident(&mut stage.a);
+    assert!(after < before + GROWTH, "from {} to {} KiB", before >> 10, after >> 10);
+    drop((raw, unfinished));
+    stage.is_well().await;
+}
+
+/// Eight senders queue messages for the peer that does not read.
+async fn leave_unread(stage: &Stage) {
+    let mut senders = JoinSet::new();
+    for _ in 0..8 {
+        let letters: Vec<_> = (0..UNREAD / 8)
+            .map(|number| {
+                let mut send = message(&stage.b, &format!("unread {number}"), WaitFor::Queued);
+                send.text = "x".repeat(UNREAD_TEXT);
+                send
+            })
+            .collect();
+        let folder = stage.a.folder.clone();
+        senders.spawn(async move {
+            for letter in letters {
+                insist(&folder, letter).await;
+            }
+        });
+    }
+    senders.join_all().await;
 }
 
 fn origin(text: &str) -> Origin {

@@ -12,7 +12,7 @@ use verbale::identity::{
 use verbale::name::{BootNonce, NodeName};
 use verbale::wire::{Frame, Hello, LogState};
 
-use crate::rig::{PATIENCE, Rig, now};
+use crate::rig::{Rig, now, soon};
 use crate::world::listens;
 
 struct Silent;
@@ -45,10 +45,6 @@ pub fn endpoint() -> quinn::Endpoint {
 pub struct Raw {
     pub quic: quinn::Connection,
     _endpoint: quinn::Endpoint,
-}
-
-pub async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
-    tokio::time::timeout(PATIENCE, future).await.unwrap_or_else(|_| panic!("{what} did not happen"))
 }
 
 impl Raw {

@@ -3,7 +3,7 @@
 use verbale::api::{Acknowledge, MessageState, PingView, Reply, Request, WaitFor};
 use verbale::name::NodeName;
 
-use crate::rig::{Rig, RootOf, fresh_id, message, pair, until, up};
+use crate::rig::{Rig, RootOf, fresh_id, insist, message, pair, until, up};
 
 async fn ping(from: &Rig, to: NodeName) -> PingView {
     match from.call(Request::Ping { peer: to, id: fresh_id(), timeout_ms: 20_000 }).await {
@@ -79,18 +79,7 @@ async fn killed_while_many_pass(kill_the_author: bool) {
         let folder = a.folder.clone();
         senders.spawn(async move {
             for send in sends {
-                // As a person would: a command without an answer is given again, under the same id.
-                let deadline = std::time::Instant::now() + crate::rig::PATIENCE;
-                loop {
-                    if let Ok(client) = verbale::api::Client::connect(&folder).await
-                        && let Ok(Reply::Sent(sent)) = client.call(&Request::Send(Box::new(send.clone()))).await
-                        && sent[0].state == MessageState::Delivered
-                    {
-                        break;
-                    }
-                    assert!(std::time::Instant::now() < deadline, "{} was never delivered", send.subject);
-                    tokio::task::yield_now().await;
-                }
+                insist(&folder, send).await;
             }
         });
     }

@@ -2,4 +2,5 @@
 
 mod exchange;
 mod folders;
+#[allow(dead_code, reason = "it serves other tests too")]
 mod rig;

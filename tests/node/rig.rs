@@ -3,13 +3,16 @@
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+#[path = "daemon.rs"]
+pub mod daemon;
+
+use daemon::{Daemon, Said, events};
 use verbale::api::{
-    Client, EnclosureToken, Failure, LogFilter, MessageRow, PeerAdd, PeerView, Reply, Request, Send, SendTo, Sent,
-    StatusView, VerifyView, WaitFor,
+    Client, EnclosureToken, Failure, LogFilter, MessageRow, MessageState, PeerAdd, PeerView, Reply, Request, Send,
+    SendTo, Sent, StatusView, VerifyView, WaitFor,
 };
 use verbale::identity::{InitRequest, Passphrase, RootChoice, init};
 use verbale::name::{EntryId, Kind, Millis, NodeName, Pap, Precedence, Tlp};
@@ -19,8 +22,8 @@ use verbale::wire::ReplyExpected;
 /// How long anything may take; a machine under load needs seconds.
 pub const PATIENCE: Duration = Duration::from_secs(90);
 
-/// How often a daemon is asked while something is waited for.
-const TICK: Duration = Duration::from_millis(20);
+/// What opens the roots that the rig makes.
+pub const PASSPHRASE: &str = "exercise only, not a secret";
 
 /// A folder of a node, with or without its daemon.
 pub struct Rig {
@@ -28,7 +31,10 @@ pub struct Rig {
     pub folder: PathBuf,
     pub introduction: String,
     pub fingerprint: String,
-    child: Option<Child>,
+    /// The root of its State, sealed under [`PASSPHRASE`].
+    pub root: PathBuf,
+    daemon: Option<Daemon>,
+    said: Said,
 }
 
 pub fn free_port() -> u16 {
@@ -45,11 +51,16 @@ pub fn now() -> Millis {
 impl Rig {
     /// Makes the folder of a node under `stage`; the daemon is not started.
     pub fn new(stage: &Path, state: &str, root: RootOf) -> Self {
+        Self::made_at(now(), stage, state, root)
+    }
+
+    /// Like `new`, with certificates that were made at another time.
+    pub fn made_at(time: Millis, stage: &Path, state: &str, root: RootOf) -> Self {
         use std::os::unix::fs::DirBuilderExt;
         let name: NodeName = state.parse().unwrap();
         let (folder, port) = (stage.join(root.folder(state)), free_port());
         fs::DirBuilder::new().mode(0o700).create(&folder).unwrap();
-        let passphrase = Passphrase::new("exercise only, not a secret".into()).unwrap();
+        let passphrase = Passphrase::new(PASSPHRASE.into()).unwrap();
         let path = stage.join(format!("{}-root.key", root.folder(state)));
         let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         let request = InitRequest {
@@ -58,54 +69,62 @@ impl Rig {
             addresses: vec![listen.to_string().parse().unwrap()],
             root: RootChoice::New { path: &path, passphrase: &passphrase },
             paper: false,
-            now: now(),
+            now: time,
         };
         let made = init(&request).unwrap();
         // Temporary folders may lie on any file system.
         let text = annotated(name.state(), None, &[listen], &[])
             .replace("allow_copy_on_write = false", "allow_copy_on_write = true")
-            .replace("backoff_max = \"3m\"", "backoff_max = \"1s\"");
+            .replace("backoff_max = \"3m\"", "backoff_max = \"1s\"")
+            // Each turn of the loop is an event to those who wait; see `daemon`.
+            .replace("level = \"info\"", "level = \"trace\"");
         fs::write(folder.join("verbale.toml"), text).unwrap();
         let introduction = made.introduction.to_text();
         let fingerprint = made.introduction.fingerprint().to_string();
-        Self { name, folder, introduction, fingerprint, child: None }
+        Self { name, folder, introduction, fingerprint, root: path, daemon: None, said: Said::default() }
     }
 
-    /// Starts the daemon and waits until it answers.
+    /// Starts the daemon and waits until it serves.
     pub async fn start(&mut self) {
-        let log = fs::File::options().create(true).append(true).open(self.folder.join("daemon.log")).unwrap();
-        let mut command = Command::new(env!("CARGO_BIN_EXE_verbale"));
-        command.arg("run").arg("--dir").arg(&self.folder).stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
-        // The rig plays the officer, as the demonstration does.
-        command.env(verbale::node::DEMO_VARIABLE, "1");
-        self.child = Some(command.spawn().unwrap());
-        let deadline = Instant::now() + PATIENCE;
-        while self.call(Request::PeerList).await.is_err() {
-            let ended = self.child.as_mut().and_then(|child| child.try_wait().unwrap());
-            assert!(ended.is_none(), "{} ended with {ended:?}:\n{}", self.name, self.log());
-            assert!(Instant::now() < deadline, "{} does not answer:\n{}", self.name, self.log());
-            tokio::time::sleep(TICK).await;
-        }
+        assert!(self.start_under(&[]).await, "{} did not start:\n{}", self.name, self.log());
+    }
+
+    /// Starts the daemon below another program; `false` where it ended before it served.
+    pub async fn start_under(&mut self, wrapper: &[String]) -> bool {
+        let daemon = self.daemon.insert(Daemon::spawn(&self.folder, wrapper, self.said.clone()));
+        let serves = tokio::time::timeout(PATIENCE, daemon.serves()).await;
+        serves.unwrap_or_else(|_| panic!("{} does not serve:\n{}", self.name, self.log()))
     }
 
     /// kill -9.
     pub fn kill(&mut self) {
-        if let Some(mut child) = self.child.take() {
-            child.kill().unwrap();
-            child.wait().unwrap();
-        }
+        drop(self.daemon.take());
     }
 
     /// SIGTERM, and waits for the end in good order.
     pub fn stop(&mut self) {
-        let Some(mut child) = self.child.take() else { return };
-        let pid = rustix::process::Pid::from_raw(child.id().cast_signed()).unwrap();
-        rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
-        assert!(child.wait().unwrap().success(), "{}", self.log());
+        let Some(mut daemon) = self.daemon.take() else { return };
+        assert!(daemon.stop().success(), "{}", self.log());
     }
 
+    /// The daemon, which was started.
+    pub fn daemon(&mut self) -> &mut Daemon {
+        self.daemon.as_mut().unwrap()
+    }
+
+    /// Whether the daemon has ended by itself.
+    pub fn has_ended(&self) -> bool {
+        self.daemon.as_ref().is_none_or(Daemon::has_ended)
+    }
+
+    /// Forgets what the daemons of this folder have said so far.
+    pub fn forget_log(&self) {
+        self.said.lock().unwrap().clear();
+    }
+
+    /// What the daemons of this folder have said.
     pub fn log(&self) -> String {
-        fs::read_to_string(self.folder.join("daemon.log")).unwrap_or_default()
+        self.said.lock().unwrap().clone()
     }
 
     pub async fn client(&self) -> Result<Client, Failure> {
@@ -222,12 +241,35 @@ pub async fn up(a: &Rig, b: &Rig) {
     until("both are up", async || a.peer(b).await.connection == "up" && b.peer(a).await.connection == "up").await;
 }
 
-/// Asks again and again until it is so.
+/// Waits for something that tells by itself.
+pub async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
+    let outcome = tokio::time::timeout(PATIENCE, future).await;
+    outcome.unwrap_or_else(|_| panic!("not in {} s: {what}", PATIENCE.as_secs()))
+}
+
+/// Asks again after everything that happens, until it is so.
 pub async fn until(what: &str, mut asked: impl AsyncFnMut() -> bool) {
-    let deadline = Instant::now() + PATIENCE;
+    let (mut events, deadline) = (events(), Instant::now() + PATIENCE);
     while !asked().await {
-        assert!(Instant::now() < deadline, "not in {} s: {what}", PATIENCE.as_secs());
-        tokio::time::sleep(TICK).await;
+        let more = tokio::time::timeout_at(deadline.into(), events.changed()).await;
+        assert!(more.is_ok(), "not in {} s: {what}", PATIENCE.as_secs());
+    }
+}
+
+/// Gives a command as a person would: without a good answer it is given again, under the same id, once something has
+/// happened.
+pub async fn insist(folder: &Path, send: Send) {
+    let request = Request::Send(Box::new(send.clone()));
+    let (mut events, deadline) = (events(), Instant::now() + PATIENCE);
+    loop {
+        if let Ok(client) = Client::connect(folder).await
+            && let Ok(Reply::Sent(sent)) = client.call_within(PATIENCE, "sending", &request).await
+            && (send.wait == WaitFor::Queued || sent[0].state == MessageState::Delivered)
+        {
+            return;
+        }
+        let more = tokio::time::timeout_at(deadline.into(), events.changed()).await;
+        assert!(more.is_ok(), "{} got no good answer", send.subject);
     }
 }
 

@@ -10,15 +10,15 @@ use crate::rig::{Rig, RootOf, fresh_id, message, until, up};
 use crate::world::{World, copy, listens, queue, restore, subjects};
 
 /// Words that no text for people may use of a State.
-const BLAMING: [&str; 7] = ["hostile", "fault", "attack", "malicious", "guilty", "cheat", "violat"];
+pub const BLAMING: [&str; 7] = ["hostile", "fault", "attack", "malicious", "guilty", "cheat", "violat"];
 
-async fn delivered(from: &Rig, to: &Rig, subject: &str) -> EntryId {
+pub async fn delivered(from: &Rig, to: &Rig, subject: &str) -> EntryId {
     let sent = from.send(message(to, subject, WaitFor::Receipt)).await;
     assert_eq!(sent.state, MessageState::Delivered, "{subject}");
     sent.id
 }
 
-async fn both_ways(world: &World, subject: &str) {
+pub async fn both_ways(world: &World, subject: &str) {
     delivered(&world.a, &world.b, subject).await;
     delivered(&world.b, &world.a, subject).await;
 }
@@ -141,7 +141,7 @@ async fn second_instance(world: &World) -> Rig {
 }
 
 /// What the nodes say about it, in one piece.
-async fn words(nodes: &[&Rig]) -> String {
+pub async fn words(nodes: &[&Rig]) -> String {
     let mut words = String::new();
     for node in nodes {
         let status = node.status().await;

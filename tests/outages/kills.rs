@@ -1,16 +1,15 @@
 //! kill -9 of either side, at moments drawn from a seed, while hundreds of messages pass both ways.
 
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use tokio::sync::watch;
 use tokio::task::JoinSet;
-use verbale::api::{Client, MessageState, Reply, Request, Send, WaitFor};
+use verbale::api::{LogFilter, MessageState, Reply, Request, Send, WaitFor};
 
-use crate::relay::Weather;
 use crate::relay::lane::mix;
-use crate::rig::{PATIENCE, Rig, message, until};
+use crate::relay::{Way, Weather};
+use crate::rig::{Rig, insist, message, soon, until};
 use crate::world::{World, subjects};
 
 /// Senders on each side, each of which gives one command after the other.
@@ -19,32 +18,16 @@ const SENDERS: usize = 4;
 /// Messages of each sender.
 const EACH: usize = 60;
 
-/// How often a command without an answer is given again.
-const TICK: Duration = Duration::from_millis(20);
-
 /// Every second message waits for its receipt; the others are believed once they are said to be queued.
 fn letters(to: &Rig, sender: usize) -> Vec<Send> {
     let wait = |number| if number % 2 == 0 { WaitFor::Receipt } else { WaitFor::Queued };
     (0..EACH).map(|number| message(to, &format!("{sender}/{number:03}"), wait(number))).collect()
 }
 
-/// Gives the commands as a person would: one without an answer again, under the same id.
-async fn give(folder: PathBuf, letters: Vec<Send>, done: Arc<AtomicUsize>) {
+async fn give(folder: PathBuf, letters: Vec<Send>, done: watch::Sender<usize>) {
     for letter in letters {
-        let deadline = Instant::now() + PATIENCE;
-        let request = Request::Send(Box::new(letter.clone()));
-        loop {
-            let client = Client::connect(&folder).await;
-            if let Ok(client) = client
-                && let Ok(Reply::Sent(sent)) = client.call_within(PATIENCE, "sending", &request).await
-                && (letter.wait == WaitFor::Queued || sent[0].state == MessageState::Delivered)
-            {
-                break;
-            }
-            assert!(Instant::now() < deadline, "{} got no answer", letter.subject);
-            tokio::time::sleep(TICK).await;
-        }
-        done.fetch_add(1, Ordering::Relaxed);
+        insist(&folder, letter).await;
+        done.send_modify(|done| *done += 1);
     }
 }
 
@@ -52,7 +35,7 @@ async fn give(folder: PathBuf, letters: Vec<Send>, done: Arc<AtomicUsize>) {
 async fn killed(seed: u64, kills: usize, weather: &Weather) {
     let mut world = World::new(seed).await;
     world.path.weather(weather);
-    let done = Arc::new(AtomicUsize::new(0));
+    let (done, mut counted) = watch::channel(0);
     let mut senders = JoinSet::new();
     for sender in 0..SENDERS {
         senders.spawn(give(world.a.folder.clone(), letters(&world.b, sender), done.clone()));
@@ -63,7 +46,7 @@ async fn killed(seed: u64, kills: usize, weather: &Weather) {
         let drawn = mix(seed ^ mix(kill as u64));
         let from = kill * all / kills;
         let at = from + usize::try_from(drawn % (all / kills / 2) as u64).unwrap();
-        until("the moment of the kill", async || done.load(Ordering::Relaxed) >= at).await;
+        soon("the moment of the kill", counted.wait_for(|done| *done >= at)).await.unwrap();
         let which = drawn >> 62;
         if which != 1 {
             world.a.kill();
@@ -108,4 +91,43 @@ async fn killed_on_a_bad_path_nothing_is_lost_doubled_or_out_of_order() {
         ..Weather::default()
     };
     killed(102, 5, &weather).await;
+}
+
+/// The enclosure that is under way while both sides are killed: the largest that is taken by default.
+const LARGE: usize = 64 << 20;
+
+#[tokio::test]
+async fn a_large_enclosure_goes_on_after_both_sides_were_killed_and_is_held_once() {
+    let mut world = World::new(103).await;
+    let bytes: Vec<u8> = (0..LARGE as u64 / 8).flat_map(|at| mix(at).to_le_bytes()).collect();
+    let file = world.stage.path().join("large.bin");
+    std::fs::write(&file, &bytes).unwrap();
+    let mut send = message(&world.b, "with a large file", WaitFor::Receipt);
+    send.enclosures = vec![world.a.upload(&file).await];
+    let sent = world.a.send(send).await;
+    assert_eq!(sent.state, MessageState::Delivered, "the text does not wait for the file");
+    let passed = |world: &World| world.path.counts(Way::There).bytes;
+    let begun = passed(&world);
+    for part in [1, 2] {
+        let at = begun + (LARGE / 4 * part) as u64;
+        soon("a part has passed", world.path.counted(Way::There, |counts| counts.bytes >= at)).await;
+        world.a.kill();
+        world.b.kill();
+        world.a.start().await;
+        world.b.start().await;
+    }
+    until("all of it is held", async || world.a.outbox().await[0].state == MessageState::Held).await;
+    let all = passed(&world) - begun;
+    assert!(all < (LARGE + LARGE / 2) as u64, "it began anew: {all} bytes have passed");
+    let to = world.stage.path().join("arrived");
+    let mut arrived = tokio::fs::File::create(&to).await.unwrap();
+    world.b.client().await.unwrap().download(sent.id, 0, &mut arrived, &|_| ()).await.unwrap();
+    assert!(std::fs::read(&to).unwrap() == bytes, "other bytes");
+    let filter = LogFilter { machine: true, ..LogFilter::default() };
+    let Ok(Reply::Log(rows)) = world.b.call(Request::LogShow(filter)).await else { panic!("no log") };
+    let held = rows.iter().filter(|row| row.kind.eq_ignore_ascii_case("held")).count();
+    assert_eq!(held, 1, "{rows:#?}");
+    world.a.all_holds().await;
+    let view = world.b.verify().await;
+    assert!(view.good && view.enclosures == 1, "{view:#?}");
 }

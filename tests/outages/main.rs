@@ -2,6 +2,7 @@
 //! put back, two copies of one node. At every end: delivered once, in order, and `log verify` is green on both sides.
 
 mod copies;
+mod histories;
 mod kills;
 mod paths;
 #[allow(dead_code, reason = "it serves other tests too")]

@@ -6,7 +6,7 @@ use std::time::Duration;
 use verbale::api::{MessageState, Request, WaitFor};
 
 use crate::relay::{Way, Weather};
-use crate::rig::{message, now, until, up};
+use crate::rig::{message, now, soon, until, up};
 use crate::world::{World, all_arrived, arrived_in_order, dials, queue, subjects};
 
 /// A connection on which a push has had no answer for this long is given up; the shortest that can be configured.
@@ -20,7 +20,7 @@ async fn a_cut_too_short_to_end_the_connection_delays_and_loses_nothing() {
     world.path.cut(true);
     queue(&world.a, &world.b, 5..15).await;
     let before = world.path.counts(Way::There).lost;
-    until("QUIC has tried a few times", async || world.path.counts(Way::There).lost >= before + 3).await;
+    soon("QUIC has tried a few times", world.path.counted(Way::There, |counts| counts.lost >= before + 3)).await;
     assert_eq!(world.b.inbox().await.len(), 5);
     world.path.cut(false);
     arrived_in_order(&world.b, 15).await;
@@ -121,7 +121,7 @@ async fn a_path_that_comes_and_goes_is_used_while_it_is_there() {
         world.path.cut(round % 2 == 0);
         queue(&world.a, &world.b, round * 10..round * 10 + 10).await;
         let seen = world.path.counts(Way::There).datagrams;
-        until("something was tried", async || world.path.counts(Way::There).datagrams >= seen + 2).await;
+        soon("something was tried", world.path.counted(Way::There, |counts| counts.datagrams >= seen + 2)).await;
     }
     arrived_in_order(&world.b, 60).await;
     world.all_is_well().await;

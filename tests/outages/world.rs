@@ -115,7 +115,7 @@ pub fn set(node: &Rig, key: &str, value: &str) {
     fs::write(&path, lines.join("\n") + "\n").unwrap();
 }
 
-/// Copies a folder with its modes, without the local socket and the daemon's log.
+/// Copies a folder with its modes, without the local socket.
 pub fn copy(from: &Path, to: &Path) {
     fs::create_dir_all(to).unwrap();
     fs::set_permissions(to, fs::metadata(from).unwrap().permissions()).unwrap();
@@ -125,7 +125,7 @@ pub fn copy(from: &Path, to: &Path) {
         let target = to.join(entry.file_name());
         if kind.is_dir() {
             copy(&entry.path(), &target);
-        } else if kind.is_file() && entry.file_name() != "daemon.log" {
+        } else if kind.is_file() {
             match fs::copy(entry.path(), &target) {
                 Ok(_) => {}
                 // A running node renames and removes files.
@@ -137,8 +137,6 @@ pub fn copy(from: &Path, to: &Path) {
 
 /// Puts an earlier copy of a stopped node's folder back.
 pub fn restore(node: &Rig, copied: &Path) {
-    let log = node.log();
     fs::remove_dir_all(&node.folder).unwrap();
     copy(copied, &node.folder);
-    fs::write(node.folder.join("daemon.log"), log).unwrap();
 }

@@ -1,10 +1,16 @@
-//! One way of a path: decides what becomes of each datagram. No socket, no clock.
+//! One way of a path: decides what becomes of each datagram, or of each piece of a stream. No socket, no clock.
 
 use std::cmp::Ordering;
 use std::time::{Duration, Instant};
 
 /// Bytes that IPv4 and UDP add to a datagram on the line.
 pub const HEADERS: usize = 28;
+
+/// Bytes that IPv4 and TCP add to a segment on the line.
+pub const STREAM_HEADERS: usize = 40;
+
+/// How long TCP waits at least before it sends a lost segment again (RFC 6298 says a second, Linux does it after this).
+pub const RESEND: Duration = Duration::from_millis(200);
 
 /// How bad one way of a path is. The default is fair weather.
 #[derive(Clone, Debug, PartialEq)]
@@ -21,7 +27,7 @@ pub struct Weather {
     pub queue: u64,
     /// The largest datagram that passes, without headers; larger ones vanish without a word.
     pub mtu: usize,
-    /// Nothing passes.
+    /// Nothing passes; what a stream carries waits.
     pub cut: bool,
 }
 
@@ -39,14 +45,14 @@ impl Default for Weather {
     }
 }
 
-/// What has passed one way.
+/// What has passed one way: datagrams, or pieces of streams.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
     /// Datagrams that came in.
     pub datagrams: u64,
     /// Their bytes on the line, headers included.
     pub bytes: u64,
-    /// Datagrams that went no further, for whatever reason.
+    /// Datagrams that went no further, for whatever reason; pieces that were sent again.
     pub lost: u64,
 }
 
@@ -56,11 +62,12 @@ pub struct Lane {
     pub counts: Counts,
     seed: u64,
     line_free: Option<Instant>,
+    last_arrival: Option<Instant>,
 }
 
 impl Lane {
     pub fn new(seed: u64) -> Self {
-        Self { weather: Weather::default(), counts: Counts::default(), seed, line_free: None }
+        Self { weather: Weather::default(), counts: Counts::default(), seed, line_free: None, last_arrival: None }
     }
 
     /// When a datagram of `length` bytes arrives at the other end, with its number; `None` where it does not.
@@ -73,6 +80,34 @@ impl Lane {
             self.counts.lost += 1;
         }
         arrives.map(|at| (at, number))
+    }
+
+    /// When the next piece of a stream arrives at the other end.
+    ///
+    /// TCP hides what befalls a segment behind time: a lost one is sent again after a pause, and what was written after
+    /// it waits for it, so loss and jitter delay and never reorder. A line with a rate takes one piece after the other.
+    /// The MTU bounds a piece ([`Weather::mtu`]), the queue what may wait for the line before the sender is held back,
+    /// and a cut holds everything until it is healed: those three are the business of who carries the pieces.
+    pub fn carry(&mut self, now: Instant, length: usize) -> Instant {
+        let number = self.counts.datagrams;
+        self.counts.datagrams += 1;
+        self.counts.bytes += (length + STREAM_HEADERS) as u64;
+        let weather = &self.weather;
+        let (lost, late) = fate(self.seed, number);
+        let mut leaves = now;
+        if let Some(rate) = weather.rate {
+            let free = self.line_free.map_or(now, |free| free.max(now));
+            leaves = free + Duration::from_secs_f64((length + STREAM_HEADERS) as f64 / rate as f64);
+            self.line_free = Some(leaves);
+        }
+        let mut arrives = leaves + weather.delay + weather.jitter.mul_f64(late);
+        if lost < weather.loss {
+            self.counts.lost += 1;
+            arrives += RESEND.max(weather.delay * 2);
+        }
+        let arrives = self.last_arrival.map_or(arrives, |last| last.max(arrives));
+        self.last_arrival = Some(arrives);
+        arrives
     }
 
     fn arrives(&mut self, now: Instant, length: usize, number: u64) -> Option<Instant> {
@@ -171,6 +206,25 @@ mod tests {
         let arrived: Vec<Duration> = arrivals(1, &weather).into_iter().flatten().collect();
         assert_eq!(arrived.len(), 11, "one on the line and ten that wait");
         assert_eq!(arrived[..2], [Duration::from_secs(1), Duration::from_secs(2)]);
+    }
+
+    #[test]
+    fn a_lost_piece_of_a_stream_comes_later_and_holds_up_what_follows() {
+        let (mut lane, start) = (Lane::new(5), Instant::now());
+        lane.weather = Weather { loss: 0.2, jitter: Duration::from_millis(50), ..Weather::default() };
+        let arrived: Vec<Duration> = (0..1_000).map(|_| lane.carry(start, 960) - start).collect();
+        assert!(arrived.is_sorted(), "a stream is never reordered");
+        assert!((100..=300).contains(&lane.counts.lost), "{}", lane.counts.lost);
+        assert!(arrived[999] >= RESEND && arrived[0] < RESEND * 2, "{:?}", (arrived[0], arrived[999]));
+    }
+
+    #[test]
+    fn a_slow_line_carries_a_stream_at_its_rate_and_loses_nothing_of_it() {
+        let (mut lane, start) = (Lane::new(5), Instant::now());
+        lane.weather = Weather { rate: Some(1_000), queue: 0, ..Weather::default() };
+        let arrived: Vec<Duration> = (0..3).map(|_| lane.carry(start, 960) - start).collect();
+        assert_eq!(arrived, [1, 2, 3].map(Duration::from_secs));
+        assert_eq!(lane.counts.lost, 0);
     }
 
     #[test]

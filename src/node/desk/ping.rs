@@ -167,6 +167,10 @@ impl Inner {
             let todo = format!("resume it with `verbale peer resume {peer}`");
             return Stopped { at: Layer::Policy.word(), why: format!("{peer} is not active here"), todo };
         }
+        // There is a connection, so whatever stood in its way before is over.
+        if report.connection == ConnectionState::Restricted {
+            return Stopped::at(Layer::Identity, "a certificate or a revocation list has expired".to_owned());
+        }
         let standing = self.node.standing().peers.get(&peer).cloned().unwrap_or_default();
         if let Some(obstacle) = standing.obstacle {
             return Stopped::at(obstacle.layer, obstacle.why);
@@ -175,10 +179,7 @@ impl Inner {
             return Stopped::at(Layer::Policy, format!("{peer} said at {at}: not now; {}", words(reason)));
         }
         match report.connection {
-            ConnectionState::Restricted => {
-                Stopped::at(Layer::Identity, "a certificate or a revocation list has expired".to_owned())
-            }
-            ConnectionState::Down | ConnectionState::Dialling => {
+            ConnectionState::Down | ConnectionState::Dialling | ConnectionState::Restricted => {
                 Stopped::at(Layer::Udp, format!("no connection with {peer} came about in time"))
             }
             ConnectionState::Up | ConnectionState::CatchingUp | ConnectionState::Stopped => {
