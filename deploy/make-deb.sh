@@ -29,7 +29,7 @@ strip --strip-unneeded "$root/usr/bin/verbale"
 install -D -m 0644 deploy/verbale.service "$root/lib/systemd/system/verbale.service"
 install -D -m 0644 config/installed.toml "$root/etc/verbale/installed.toml"
 install -D -m 0644 config/verbale.toml "$root/usr/share/doc/verbale/examples/verbale.toml"
-for page in README.md CHANGELOG.md SECURITY.md docs/PROTOCOL.md docs/ARCHITECTURE.md deploy/INSTALL.md; do
+for page in README.md CHANGELOG.md SECURITY.md docs/COMMANDS.md docs/PROTOCOL.md docs/ARCHITECTURE.md deploy/INSTALL.md; do
     install -D -m 0644 "$page" "$root/usr/share/doc/verbale/$(basename "$page")"
 done
 # The page names these files by their place beside it.

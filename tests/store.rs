@@ -130,6 +130,41 @@ fn a_message_goes_from_queued_to_acknowledged_in_the_eyes_of_both_sides() {
 }
 
 #[test]
+fn nobody_hears_from_an_entry_that_has_no_receipt_of_this_node_yet() {
+    let mut pair = Pair::new();
+    let (id, queued) = pair.queue(0, &Draft::of(Kind::Notification));
+    let index = pair.append(0, queued);
+    pair.sign(0, true);
+    pair.cosign(0, true);
+    let (withdrawn, _) = pair.send(1, &Draft::of(Kind::Warning));
+    pair.head(1, false);
+    let desk = Desk::at(&pair, 0);
+    let message = |id| desk.store.message(&id).unwrap().unwrap();
+    let says: [fn(&mut Pair, u64, verbale::name::EntryId, verbale::name::EntryId); 6] = [
+        |pair, index, _, _| _ = pair.send_about(1, Kind::Held, Target { volume: 1, index }, 0),
+        |pair, _, id, _| _ = pair.send(1, &Draft { in_reply_to: Some(id), ..Draft::of(Kind::Acknowledgement) }),
+        |pair, _, id, _| _ = pair.send(1, &Draft { in_reply_to: Some(id), ..Draft::of(Kind::Answer) }),
+        |pair, _, id, _| _ = pair.send(1, &Draft { in_reply_to: Some(id), ..Draft::of(Kind::Decline) }),
+        |pair, index, _, _| {
+            let code = RefusalCode::Policy.number();
+            pair.send_about(1, Kind::Refused, Target { volume: 1, index }, code);
+        },
+        |pair, _, _, id| _ = pair.send(1, &Draft { in_reply_to: Some(id), ..Draft::of(Kind::Withdrawal) }),
+    ];
+    for say in says {
+        let before = (message(id), message(withdrawn));
+        say(&mut pair, index, id, withdrawn);
+        pair.sign(1, false);
+        desk.catch_up(&pair, 0);
+        assert_eq!((message(id), message(withdrawn)), before, "it is stored, and has no receipt yet");
+        pair.cosign(1, false);
+        desk.catch_up(&pair, 0);
+        assert_ne!((message(id), message(withdrawn)), before);
+    }
+    assert!(message(withdrawn).withdrawn && message(id).refused.is_some());
+}
+
+#[test]
 fn what_leaves_the_queue_unsent_says_why_and_its_acknowledgement_does_not_count() {
     let mut pair = Pair::new();
     let (received, _) = pair.send(1, &Draft::of(Kind::Warning));

@@ -111,7 +111,7 @@ impl Through {
 
 /// The user whose process this is.
 pub fn caller() -> Caller {
-    Caller { uid: rustix::process::getuid().as_raw(), is_daemon_user: true }
+    Caller { uid: rustix::process::getuid().as_raw(), is_daemon_user: true, terminal: None }
 }
 
 async fn obey(through: Through) {

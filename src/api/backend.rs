@@ -13,6 +13,8 @@ pub struct Caller {
     pub uid: u32,
     /// Whether that user is the daemon's own.
     pub is_daemon_user: bool,
+    /// Whether that process has a controlling terminal; `None` where the daemon may not look.
+    pub terminal: Option<bool>,
 }
 
 /// A file on its way into the node, encrypted from its first byte.

@@ -77,8 +77,14 @@ impl Send {
             ("subject", &self.subject, MAX_SUBJECT_CHARS),
             ("justification", &self.justification, MAX_JUSTIFICATION_CHARS),
         ] {
+            if text.contains(['\n', '\r', '\u{2028}', '\u{2029}']) {
+                return wrong(format!("the {what} has more than one line"), "Put the rest into the text.");
+            }
+            if text.contains(char::is_control) {
+                return wrong(format!("the {what} holds a control character (a tab or the like)"), "Write it without.");
+            }
             let count = text.chars().count();
-            if count > limit || text.contains(['\n', '\r']) {
+            if count > limit {
                 let why = format!("the {what} is one line of at most {limit} characters; this one has {count}");
                 return wrong(why, "Put the rest into the text.");
             }
@@ -164,10 +170,14 @@ mod tests {
         let mut send = message(Precedence::Flash, "text".into());
         send.justification = " ".into();
         assert_eq!(why(&send), "FLASH needs a justification");
-        send.subject = "\t".into();
+        send.subject = " ".into();
         assert_eq!(why(&send), "the subject is missing");
         send.subject = "x".repeat(MAX_SUBJECT_CHARS + 1);
         assert!(why(&send).contains("at most 160 characters; this one has 161"));
+        send.subject = "two\nlines".into();
+        assert_eq!(why(&send), "the subject has more than one line");
+        send.subject = "a\ttab".into();
+        assert!(why(&send).contains("control character"));
         send.to.push(send.to[0]);
         assert_eq!(why(&send), "XB is named twice");
         send.to.clear();

@@ -80,7 +80,9 @@ impl Client {
         progress: Progress<'_>,
     ) -> Result<EnclosureToken, Failure> {
         let doing = format!("enclosing {}", file.display());
-        let unreadable = |error: io::Error| Failure::new(code::BAD_REQUEST, &doing, error.to_string(), "");
+        let unreadable = |error: io::Error| {
+            Failure::new(code::BAD_REQUEST, &doing, error.to_string(), "Is the name right, and may this user read it?")
+        };
         let open = File::open(file).await.map_err(unreadable)?;
         if !open.metadata().await.map_err(unreadable)?.is_file() {
             return Err(Failure::new(code::BAD_REQUEST, doing, "it is not a file", "Enclose files one by one."));
@@ -164,7 +166,7 @@ impl Client {
         Failure::new(
             code::NO_DAEMON,
             doing,
-            format!("no daemon answers in {folder} ({error})"),
+            format!("no daemon answers in {folder} ({})", in_words(error)),
             format!("Start it with `verbale run --dir {folder}`."),
         )
     }
@@ -184,6 +186,15 @@ impl Client {
             .body(body)
             .map_err(|error| Failure::new(code::BAD_REQUEST, "writing the command", error.to_string(), ""))?;
         sender.send_request(request).await.map_err(|error| broken(&error))
+    }
+}
+
+/// What stands in the way of a socket, for people.
+fn in_words(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::NotFound => "there is no socket".to_owned(),
+        io::ErrorKind::ConnectionRefused => "nobody listens on its socket".to_owned(),
+        _ => error.to_string(),
     }
 }
 

@@ -17,9 +17,14 @@ pub struct Failure {
 }
 
 impl Failure {
-    /// Puts a failure together.
+    /// Puts a failure together: the reason without the system's error numbers, the advice as whole sentences.
     pub fn new(code: &str, doing: impl Into<String>, why: impl Into<String>, todo: impl Into<String>) -> Self {
-        Self { code: code.to_owned(), doing: doing.into(), why: why.into(), todo: todo.into() }
+        Self {
+            code: code.to_owned(),
+            doing: doing.into(),
+            why: without_numbers(why.into()),
+            todo: sentence(todo.into()),
+        }
     }
 
     /// The HTTP status that carries it.
@@ -37,6 +42,37 @@ impl Failure {
             _ => 409,
         }
     }
+}
+
+/// Takes ` (os error 2)` out: the words before it say the same.
+fn without_numbers(text: String) -> String {
+    const MARK: &str = " (os error ";
+    let mut left = text.as_str();
+    let mut plain = String::with_capacity(text.len());
+    while let Some((before, after)) = left.split_once(MARK) {
+        plain.push_str(before);
+        match after.split_once(')') {
+            Some((number, rest)) if number.parse::<i32>().is_ok() => left = rest,
+            _ => {
+                plain.push_str(MARK);
+                left = after;
+            }
+        }
+    }
+    plain.push_str(left);
+    plain
+}
+
+/// Begins with a capital and ends with a full stop, where it is not so already.
+fn sentence(text: String) -> String {
+    let mut text = text;
+    if let Some(first) = text.chars().next().filter(char::is_ascii_lowercase) {
+        text.replace_range(..1, &first.to_ascii_uppercase().to_string());
+    }
+    if text.ends_with(|last: char| last.is_alphanumeric() || matches!(last, '`' | ')' | '"')) {
+        text.push('.');
+    }
+    text
 }
 
 /// The words of [`Failure::code`]. Programs may rely on them; others may be added.
@@ -71,4 +107,20 @@ pub mod code {
     pub const NO_DAEMON: &str = "no-daemon";
     /// The connection to the daemon broke; made by the client. Whether the command was carried out is unknown.
     pub const BROKEN: &str = "broken";
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reason_has_no_error_numbers_and_advice_is_a_sentence() {
+        let missing = std::io::Error::from_raw_os_error(2);
+        let failure = Failure::new("own", "reading", format!("a: {missing}; b: {missing}"), "see `verbale status`");
+        assert_eq!(failure.why, "a: No such file or directory; b: No such file or directory");
+        assert_eq!(failure.todo, "See `verbale status`.");
+        let whole = |todo: &str| Failure::new("own", "", "x (os error of a kind", todo);
+        assert_eq!(whole("`verbale inbox` lists it").todo, "`verbale inbox` lists it.");
+        assert_eq!((whole("").todo, whole("").why.as_str()), (String::new(), "x (os error of a kind"));
+    }
 }

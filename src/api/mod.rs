@@ -30,5 +30,5 @@ pub use server::{MAX_CALL_BYTES, MAX_MEDIA_TYPE_BYTES, MAX_NAME_BYTES, serve};
 pub use socket::{SOCKET_NAME, Socket, SocketError};
 pub use view::{
     EnclosureState, EnclosureView, Folder, LogRow, MessageRow, MessageState, MessageView, NodeView, PeerView, PingView,
-    ProbeView, QueueView, StatusView, TextView, Trouble, VerifyView,
+    ProbeView, QueueView, Reference, StatusView, TextView, Trouble, VerifyView,
 };

@@ -155,8 +155,10 @@ pub struct LogFilter {
     pub limit: u32,
     /// Inbox: only what is not acknowledged yet.
     pub unacknowledged: bool,
-    /// Also entries of machine kinds.
+    /// Also entries of machine kinds; in inbox and outbox also acknowledgements.
     pub machine: bool,
+    /// Only what stands in records before this one: the next page.
+    pub before: Option<u64>,
 }
 
 /// A command.
@@ -203,6 +205,9 @@ pub enum Request {
         peer: NodeName,
         /// What.
         action: PeerAction,
+        /// The confirmation was given by `--yes` and not by a person who typed the code: journalled.
+        #[serde(default)]
+        confirmed_by_flag: bool,
     },
     /// Test the path and the service, the real way.
     Ping {
@@ -236,6 +241,8 @@ pub struct Sent {
     pub state: super::view::MessageState,
     /// The receipt's time by the peer's clock, where there is one.
     pub receipt_time: Option<Millis>,
+    /// The case that it belongs to.
+    pub case: Option<CaseId>,
 }
 
 /// An answer.

@@ -35,11 +35,11 @@ const DOWNLOAD_PARTS: usize = 2;
 
 /// The process at the other end.
 #[derive(Clone, Copy, Debug)]
-struct Speaker(Option<u32>);
+struct Speaker(Option<tokio::net::unix::UCred>);
 
 impl Connected<IncomingStream<'_, UnixListener>> for Speaker {
     fn connect_info(stream: IncomingStream<'_, UnixListener>) -> Self {
-        Self(stream.io().peer_cred().ok().map(|credentials| credentials.uid()))
+        Self(stream.io().peer_cred().ok())
     }
 }
 
@@ -96,9 +96,25 @@ impl Speaker {
             let why = "the system does not say which user speaks";
             Refused(Failure::new(code::FORBIDDEN, DOING, why, ""))
         };
-        let uid = self.0.ok_or_else(forbidden)?;
-        Ok(Caller { uid, is_daemon_user: uid == rustix::process::getuid().as_raw() })
+        let credentials = self.0.ok_or_else(forbidden)?;
+        let uid = credentials.uid();
+        let terminal = credentials.pid().and_then(has_terminal);
+        Ok(Caller { uid, is_daemon_user: uid == rustix::process::getuid().as_raw(), terminal })
     }
+}
+
+/// Whether a process has a controlling terminal; `None` where the system hides other users' processes (`ProtectProc=`,
+/// `hidepid`) or the process is gone.
+fn has_terminal(pid: i32) -> Option<bool> {
+    terminal_in(&std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
+}
+
+/// Field 7 of `/proc/PID/stat`, `tty_nr` (proc_pid_stat(5)). The program's name, in parentheses, may hold anything, so
+/// fields are counted behind its end.
+fn terminal_in(stat: &str) -> Option<bool> {
+    let (_, fields) = stat.rsplit_once(')')?;
+    let terminal: i32 = fields.split_ascii_whitespace().nth(4)?.parse().ok()?;
+    Some(terminal != 0)
 }
 
 async fn call<B: Backend>(
@@ -187,5 +203,22 @@ impl hyper::body::Body for Parts {
 
     fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
         self.0.poll_recv(context).map(|part| part.map(|part| part.map(Frame::data)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_terminal_is_found_whatever_the_program_is_called() {
+        assert_eq!(terminal_in("7 (ver) 0 (x) S 1 7 7 34816 7 4194304 98"), Some(true));
+        assert_eq!(terminal_in("7 (verbale) S 1 7 7 0 -1 4194304 98"), Some(false));
+        for broken in ["", "7 verbale", "7 (verbale) S 1 7 7", "7 (verbale) S 1 7 7 x"] {
+            assert_eq!(terminal_in(broken), None);
+        }
+        let own = i32::try_from(std::process::id()).unwrap();
+        assert_eq!(has_terminal(own), Some(std::fs::File::open("/dev/tty").is_ok()));
+        assert_eq!(has_terminal(-1), None);
     }
 }

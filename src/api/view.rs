@@ -56,10 +56,14 @@ pub struct MessageRow {
     pub peer: NodeName,
     /// The kind's word, or `kind 4711` where unknown.
     pub kind: String,
-    /// The author's time.
+    /// The author's time: of queueing while it waits, then of its entry in the log.
     pub time: Millis,
-    /// When this node stored or queued it.
+    /// When this node stored or queued it, by its own clock; it never changes.
     pub recorded: Millis,
+    /// When its author put it into the log; none while it waits here.
+    pub sent: Option<Millis>,
+    /// The journal record that holds it: `before` of the next page.
+    pub record: u64,
     /// How fast to handle it.
     pub precedence: Precedence,
     /// The handling label.
@@ -97,10 +101,25 @@ pub struct TextView {
 pub enum EnclosureState {
     /// Durably here (and, for own messages: offered to the peer).
     Held,
-    /// On its way.
+    /// On its way: this node asks for it until it is here.
     Coming,
-    /// Not accepted, or gone.
+    /// It will not come: not accepted here, not as listed, or no longer held by its author.
     Missing,
+    /// It was here, and is not in the node's folder any more.
+    Lost,
+}
+
+/// An entry that refers to a message.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reference {
+    /// Its id.
+    pub id: EntryId,
+    /// Inbox: the other State wrote it; outbox: it was written here.
+    pub folder: Folder,
+    /// The kind's word: `acknowledgement`, `answer`, `withdrawal`, …
+    pub kind: String,
+    /// Its author's time.
+    pub time: Millis,
 }
 
 /// A file.
@@ -155,10 +174,14 @@ pub struct MessageView {
     pub receipt_time: Option<Millis>,
     /// When the desk acknowledged it (the acknowledgement's time). It does not mean agreement.
     pub acknowledged: Option<Millis>,
-    /// Entries that refer to this one.
-    pub replies: Vec<EntryId>,
+    /// Entries that refer to this one: acknowledgements, answers, corrections, withdrawals and others, oldest first.
+    pub references: Vec<Reference>,
     /// Why it was not accepted.
     pub refused: String,
+    /// Why the other side does not take some of the files; the text is not touched by it.
+    pub files_refused: String,
+    /// When it leaves the queue unsent, if it is not in the log by then.
+    pub expires: Option<Millis>,
 }
 
 /// The queue towards a peer.

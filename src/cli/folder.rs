@@ -48,7 +48,7 @@ impl Offline {
         let lock = match FolderLock::acquire(folder) {
             Ok(lock) => Some(lock),
             Err(error @ LockError::Held { .. }) => {
-                let why = format!("{error}, which does not answer on its socket");
+                let why = format!("{error}, whose daemon does not answer");
                 return Err(Failure::new(code::BUSY, doing, why, "Wait until it has started, or look at its log."));
             }
             // A copy on a medium that cannot be written: nobody else writes there either.
@@ -65,6 +65,22 @@ impl Offline {
             },
         };
         Ok(Self { folder: folder.to_owned(), lock, keys, closed })
+    }
+
+    /// Opens a folder together with its texts, for which its daemon must be stopped.
+    ///
+    /// # Errors
+    /// As [`Offline::open`].
+    pub fn open_texts(folder: &Path) -> Result<Self, Failure> {
+        Self::open(folder, true).map_err(|failure| match failure.code == code::BUSY {
+            true => {
+                let why = "the daemon of this node runs, and texts are opened only while it is stopped";
+                let todo = "Leave out --texts: everything else is told while it runs. Or stop it first; `verbale show` \
+                            opens single messages meanwhile.";
+                Failure::new(code::BUSY, "replaying the journal with its texts", why, todo)
+            }
+            false => failure,
+        })
     }
 
     /// The folder of the journal in a node's folder.

@@ -10,7 +10,7 @@ use clap::Args;
 
 use super::out::{Exit, Out, own};
 use super::place::Place;
-use super::{ask, when};
+use super::{ask, when, words};
 use crate::api::Failure;
 use crate::identity::{
     Address, InitRequest, Initialised, Introduction, MAX_PASSPHRASE_BYTES, NodeKeys, Passphrase, RootChoice, init,
@@ -22,11 +22,14 @@ use crate::settings::{DEFAULT_PORT, FILE_NAME, annotated};
 #[derive(Debug, Args)]
 #[command(after_help = "Example: verbale init --dir ./XA --state XA --listen 127.0.0.1:7411\n\n\
 The root key of the State is written, encrypted, beside the folder (DIR-root.key) or where --root-to says: keep it off \
-the node. XA, XB, XC, XD, QM to QZ, AA and ZZ are exercise States.")]
+the node, on a medium that is locked away. XA, XB, XC, XD, QM to QZ, AA and ZZ are exercise States.")]
 pub struct Init {
-    /// The State's ISO 3166-1 alpha-2 code
+    /// The State's ISO 3166-1 alpha-2 code, or an exercise code
     #[arg(long)]
     pub state: State,
+    /// Take a code that is neither of a Member or observer State of the United Nations nor for exercises
+    #[arg(long)]
+    pub unlisted_state: bool,
     /// The desk, where each desk has a node of its own
     #[arg(long)]
     pub desk: Option<Desk>,
@@ -72,6 +75,9 @@ fn own_trouble(why: impl Into<String>, todo: &str) -> Failure {
 /// What is missing or in the way; nothing is half made.
 pub fn run(place: &Place, out: &mut Out, command: &Init) -> Result<Exit, Failure> {
     let folder = place.folder()?;
+    if let Some((why, todo)) = words::unlisted(command.state).filter(|_| !command.unlisted_state) {
+        return Err(Failure::new(own::USAGE, DOING, why, todo));
+    }
     let addresses = announced(command)?;
     let (root_path, is_new) = match &command.root_from {
         Some(path) => (path.clone(), false),
@@ -101,12 +107,14 @@ pub(super) fn set_up(
     root: RootChoice<'_>,
     paper: bool,
 ) -> Result<Initialised, Failure> {
-    make_folder(folder)?;
+    let made = make_folder(folder)?;
     let config = write_config(folder, &annotated(node.state(), node.desk(), listen, announce))?;
     let request = InitRequest { dir: folder, node, addresses: announce.to_vec(), root, paper, now: when::now() };
     init(&request).map_err(|error| {
         // A configuration without a node would be in the way of the next attempt.
         let _ = fs::remove_file(&config);
+        // Nor a folder that was not there before; what is not empty stays.
+        made.iter().for_each(|folder| _ = fs::remove_dir(folder));
         own_trouble(error.to_string(), "Nothing was set up. Mend it and run `verbale init` again.")
     })
 }
@@ -173,9 +181,12 @@ fn beside(folder: &Path) -> PathBuf {
     whole.with_file_name(name)
 }
 
-fn make_folder(folder: &Path) -> Result<(), Failure> {
+/// Makes the folder; gives those that were not there before, the innermost first.
+fn make_folder(folder: &Path) -> Result<Vec<PathBuf>, Failure> {
+    let missing = folder.ancestors().take_while(|path| !path.as_os_str().is_empty() && !path.exists());
+    let missing: Vec<PathBuf> = missing.map(Path::to_owned).collect();
     match fs::DirBuilder::new().recursive(true).mode(0o700).create(folder) {
-        Ok(()) => Ok(()),
+        Ok(()) => Ok(missing),
         Err(error) => Err(own_trouble(format!("{}: {error}", folder.display()), "Choose a folder that can be made.")),
     }
 }
@@ -204,7 +215,9 @@ fn passphrase(command: &Init, is_new: bool) -> Result<Passphrase, Failure> {
     let words = match &command.passphrase_file {
         Some(path) => {
             let mut words = String::new();
-            let file = fs::File::open(path).map_err(|error| wrong(format!("{}: {error}", path.display()), ""))?;
+            let file = fs::File::open(path).map_err(|error| {
+                wrong(format!("{}: {error}", path.display()), "Is the name right, and may this user read it?")
+            })?;
             file.take(MAX_PASSPHRASE_BYTES as u64 + 2)
                 .read_to_string(&mut words)
                 .map_err(|error| wrong(format!("{}: {error}", path.display()), ""))?;

@@ -3,18 +3,21 @@
 use clap::{Args, Subcommand};
 
 use super::folder::Offline;
-use super::inbox::Narrow;
+use super::inbox::{Narrow, left_out};
 use super::out::{Exit, Meter, Out, Page, own};
 use super::place::{Place, unexpected};
-use super::{safe, when};
+use super::{safe, when, words};
 use crate::api::{Client, Failure, LogFilter, LogRow, Reply, Request, VerifyView, code};
 use crate::audit::replay;
+use crate::name::{Kind, Origin};
 
 /// `verbale log …`
 #[derive(Debug, Subcommand)]
 pub enum Log {
     /// Show entries of the logs, newest first
-    #[command(after_help = "Example: verbale log show --peer XB --machine")]
+    #[command(
+        after_help = "Example: verbale log show --peer XB --machine\n         verbale log show --kind PING --from 2d"
+    )]
     Show(ShowLog),
     /// Verify everything: groups, trees, signatures, receipts, texts, files, and what is looked up
     #[command(after_help = "Example: verbale log verify\n\nWithout a daemon it reads the folder itself. \
@@ -38,6 +41,9 @@ pub struct ShowLog {
     /// Also the entries that machines make
     #[arg(long)]
     pub machine: bool,
+    /// Only of this kind: also VOLUME, HELD, PING and the others that machines make
+    #[arg(long, value_parser = words::all_kinds(), hide_possible_values = true)]
+    pub kind: Option<Kind>,
     /// What narrows the list
     #[command(flatten)]
     pub narrow: Narrow,
@@ -60,7 +66,7 @@ pub struct ReplayLog {
 /// As the daemon says, or where the folder cannot be read.
 pub async fn run(place: &Place, out: &mut Out, command: &Log) -> Result<Exit, Failure> {
     let request = match command {
-        Log::Show(show) => Request::LogShow(LogFilter { machine: show.machine, ..show.narrow.filter() }),
+        Log::Show(show) => return self::show(place, out, show).await,
         Log::Verify => Request::LogVerify,
         Log::Rebuild => Request::LogRebuild,
         Log::Replay(command) => return tell_acts(place, out, command),
@@ -68,7 +74,7 @@ pub async fn run(place: &Place, out: &mut Out, command: &Log) -> Result<Exit, Fa
     match place.client().await {
         Ok(client) => ask(&client, out, &request).await,
         // Who has only the files verifies them all the same.
-        Err(failure) if failure.code == code::NO_DAEMON && !matches!(command, Log::Show(_)) => {
+        Err(failure) if failure.code == code::NO_DAEMON => {
             let Ok(folder) = place.folder() else { return Err(failure) };
             let folder = Offline::open(folder, true)?;
             if matches!(command, Log::Rebuild) {
@@ -84,12 +90,34 @@ pub async fn run(place: &Place, out: &mut Out, command: &Log) -> Result<Exit, Fa
     }
 }
 
+/// Entries as JSON has them.
+#[derive(serde::Serialize)]
+struct Listed<'a> {
+    entries: &'a [LogRow],
+    /// For `--before`, where there are more.
+    before: Option<u64>,
+}
+
+async fn show(place: &Place, out: &mut Out, command: &ShowLog) -> Result<Exit, Failure> {
+    let filter = LogFilter { machine: command.machine, ..command.narrow.filter(command.kind) };
+    let mut rows = match place.client().await?.call(&Request::LogShow(filter)).await? {
+        Reply::Log(rows) => rows,
+        other => return Err(unexpected(&other)),
+    };
+    let before = command.narrow.page(&mut rows, |row| row.record);
+    out.show(&Listed { entries: &rows, before }, |page| {
+        table(page, &rows);
+        left_out(page, rows.len(), before);
+    });
+    Ok(Exit::Good)
+}
+
 /// The journal's acts in order.
 fn tell_acts(place: &Place, out: &mut Out, command: &ReplayLog) -> Result<Exit, Failure> {
     let folder = place.folder()?;
     let doing = "replaying the journal";
     let failed = |error: std::io::Error| Failure::new(own::OWN, doing, error.to_string(), "");
-    let offline = if command.texts { Some(Offline::open(folder, true)?) } else { None };
+    let offline = if command.texts { Some(Offline::open_texts(folder)?) } else { None };
     let journal = match &offline {
         Some(offline) => offline.journal(),
         None => Offline::journal_in(folder)?,
@@ -116,10 +144,6 @@ async fn ask(client: &Client, out: &mut Out, request: &Request) -> Result<Exit, 
     let reply = client.call(request).await?;
     drop(meter);
     match reply {
-        Reply::Log(rows) => {
-            out.show(&rows, |page| table(page, &rows));
-            Ok(Exit::Good)
-        }
         Reply::Verified(view) => {
             out.show(&*view, |page| render(page, &view));
             Ok(if view.good { Exit::Good } else { Exit::NotSo })
@@ -130,26 +154,39 @@ async fn ask(client: &Client, out: &mut Out, request: &Request) -> Result<Exit, 
 
 fn table(page: &mut Page, rows: &[LogRow]) {
     if rows.is_empty() {
-        page.line("The logs hold no such entry.");
-        return;
+        return page.line("The logs hold no such entry.");
     }
     let cells: Vec<Vec<String>> = rows
         .iter()
         .map(|row| {
             vec![
-                safe::one_line(&row.origin),
+                log_name(&row.origin),
                 row.index.to_string(),
-                when::utc_and_local(row.time),
+                when::minute(row.time),
                 safe::one_line(&row.kind),
                 row.id.map(|id| id.to_string()[..8].to_owned()).unwrap_or_default(),
-                row.body_len.to_string(),
                 if row.receipted { "yes" } else { "not yet" }.to_owned(),
                 row.record.to_string(),
             ]
         })
         .collect();
-    page.table(&["log", "entry", "time", "kind", "id", "bytes", "receipt", "record"], &cells);
+    page.table(&["log", "entry", "sent", "kind", "id", "receipt", "record"], &cells);
+    page.gap();
+    page.line(format!("XA>XB/2 is volume 2 of all that XA said to XB. {}", when::zone_note()));
 }
+
+/// `XA>XB/2` for a whole origin.
+fn log_name(origin: &str) -> String {
+    match origin.parse::<Origin>() {
+        Ok(Origin { from, to, volume }) => format!("{from}>{to}/{}", volume.number),
+        Err(_) => safe::one_line(origin),
+    }
+}
+
+/// What the remark means to somebody who is no cryptographer.
+const CLASSICAL_ONLY: &str = "Classical only: both sides have signed these entries with Ed25519. The second signature, \
+ML-DSA-44, which is to hold against quantum computers too, is made over them within ten minutes of traffic and before \
+every export. Nothing is wrong.";
 
 /// What a verification found.
 pub fn render(page: &mut Page, view: &VerifyView) {
@@ -166,6 +203,9 @@ pub fn render(page: &mut Page, view: &VerifyView) {
     ]);
     for remark in &view.remarks {
         page.line(format!("note: {}", safe::one_line(remark)));
+    }
+    if view.remarks.iter().any(|remark| remark.contains("classical only")) {
+        page.line(CLASSICAL_ONLY);
     }
     for fault in &view.faults {
         page.strong(format!("FAULT: {}", safe::one_line(fault)));

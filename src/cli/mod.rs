@@ -11,6 +11,7 @@ mod inbox;
 mod init;
 mod log;
 pub mod out;
+mod page;
 mod peer;
 mod ping;
 mod place;
@@ -20,10 +21,11 @@ mod send;
 mod show;
 mod status;
 mod when;
+mod words;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::api::Failure;
 use out::{EXIT_CODES, Exit, Out, exit_of, own};
@@ -85,7 +87,10 @@ enum Command {
 
 /// Parses the command line, runs the command, and says how it ended.
 pub fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = match Cli::from_arg_matches(&grammar().get_matches()) {
+        Ok(cli) => cli,
+        Err(error) => error.exit(),
+    };
     let mut out = Out::new(cli.json);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let result = match runtime {
@@ -99,6 +104,15 @@ pub fn main() -> ExitCode {
             exit_of(&failure).into()
         }
     }
+}
+
+/// The commands, each with the exit codes below its help.
+fn grammar() -> clap::Command {
+    fn with_exit_codes(command: clap::Command) -> clap::Command {
+        let help = command.get_after_help().map(|help| format!("{help}\n\n")).unwrap_or_default();
+        command.after_help(help + EXIT_CODES).mut_subcommands(with_exit_codes)
+    }
+    Cli::command().mut_subcommands(with_exit_codes)
 }
 
 async fn dispatch(cli: &Cli, out: &mut Out) -> Result<Exit, Failure> {
@@ -127,7 +141,6 @@ async fn dispatch(cli: &Cli, out: &mut Out) -> Result<Exit, Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory;
 
     fn walk(command: &clap::Command, see: &mut impl FnMut(&clap::Command)) {
         see(command);
@@ -136,14 +149,32 @@ mod tests {
 
     #[test]
     fn the_grammar_holds_and_every_command_has_help_with_an_example() {
-        Cli::command().debug_assert();
-        walk(&Cli::command(), &mut |command| {
+        grammar().debug_assert();
+        walk(&grammar(), &mut |command| {
             if command.has_subcommands() {
                 return;
             }
             let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
             assert!(help.contains("Example: verbale "), "{} has no example", command.get_name());
+            assert!(help.contains("Exit codes: 0 "), "{} does not say its exit codes", command.get_name());
             assert!(command.get_about().is_some(), "{} does not say what it is for", command.get_name());
         });
+    }
+
+    #[test]
+    fn every_command_has_its_chapter_in_the_page_of_commands() {
+        fn chapters(path: &str, command: &clap::Command, found: &mut Vec<String>) {
+            // `outbox` lists by itself and has commands below it.
+            if !command.has_subcommands() || command.get_name() == "outbox" {
+                found.push(format!("## {path}"));
+            }
+            command.get_subcommands().for_each(|inner| chapters(&format!("{path} {}", inner.get_name()), inner, found));
+        }
+        let page = include_str!("../../docs/COMMANDS.md");
+        let mut found = Vec::new();
+        chapters("verbale", &grammar(), &mut found);
+        for chapter in found {
+            assert!(page.lines().any(|line| line == chapter), "docs/COMMANDS.md has no `{chapter}`");
+        }
     }
 }

@@ -5,7 +5,8 @@ use std::process::ExitCode;
 
 use serde::Serialize;
 
-use super::safe;
+pub use super::page::Page;
+use super::{page, safe};
 use crate::api::{Failure, code};
 
 /// How a command ended, as the shell that called it sees it.
@@ -60,7 +61,8 @@ pub fn exit_of(failure: &Failure) -> Exit {
 #[derive(Debug)]
 pub struct Out {
     json: bool,
-    terminal: bool,
+    /// Columns of the terminal; none in a pipe or a file.
+    columns: Option<usize>,
     /// The reader is gone (`verbale log show | head`); what follows is for nobody.
     closed: bool,
 }
@@ -68,7 +70,7 @@ pub struct Out {
 impl Out {
     /// Writes pages, or JSON where asked for.
     pub fn new(json: bool) -> Self {
-        Self { json, terminal: io::stdout().is_terminal(), closed: false }
+        Self { json, columns: columns_of(&io::stdout()), closed: false }
     }
 
     /// Whether machines read it.
@@ -84,9 +86,9 @@ impl Out {
                 Err(error) => self.failure(&Failure::new(code::INTERNAL, "writing JSON", error.to_string(), "")),
             }
         } else {
-            let mut page = Page { text: String::new(), bold: self.terminal };
+            let mut page = self.columns.map_or_else(Page::plain, Page::on_terminal);
             render(&mut page);
-            self.write(&page.text);
+            self.write(page.text());
         }
     }
 
@@ -102,7 +104,12 @@ impl Out {
     /// Tells people something on the way; machines are not told.
     pub fn tell(&mut self, text: &str) {
         if !self.json {
-            self.write(&format!("{text}\n"));
+            let mut page = self.columns.map_or_else(Page::plain, Page::on_terminal);
+            text.lines().for_each(|line| page.line(line));
+            if text.is_empty() {
+                page.raw("");
+            }
+            self.write(page.text());
         }
     }
 
@@ -111,9 +118,12 @@ impl Out {
         let text = if self.json {
             safe::json(&serde_json::json!({ "error": failure }).to_string())
         } else {
+            let columns = columns_of(&io::stderr()).unwrap_or(usize::MAX);
             let lines = |text: &str| safe::body(text).join("\n  ");
+            let told = format!("verbale: {}: {}", safe::one_line(&failure.doing), lines(&failure.why));
             let todo = if failure.todo.is_empty() { String::new() } else { format!("\n  {}", lines(&failure.todo)) };
-            format!("verbale: {}: {}{todo}", safe::one_line(&failure.doing), lines(&failure.why))
+            let parts = (told + &todo).lines().flat_map(|line| page::broken(line, columns, 2)).collect::<Vec<_>>();
+            parts.join("\n")
         };
         let _ = writeln!(io::stderr(), "{text}");
     }
@@ -128,68 +138,11 @@ impl Out {
     }
 }
 
-/// A page for people.
-#[derive(Debug, Default)]
-pub struct Page {
-    text: String,
-    bold: bool,
-}
-
-impl Page {
-    /// A page without emphasis, as a file or a pipe gets it.
-    pub fn plain() -> Self {
-        Self::default()
-    }
-
-    /// What was written.
-    pub fn text(&self) -> &str {
-        &self.text
-    }
-
-    /// A line.
-    pub fn line(&mut self, line: impl AsRef<str>) {
-        self.text.push_str(line.as_ref());
-        self.text.push('\n');
-    }
-
-    /// A line that stands out on a terminal; its words say the same without.
-    pub fn strong(&mut self, line: impl AsRef<str>) {
-        let line = line.as_ref();
-        if self.bold { self.line(format!("\u{1b}[1m{line}\u{1b}[0m")) } else { self.line(line) }
-    }
-
-    /// An empty line.
-    pub fn gap(&mut self) {
-        self.text.push('\n');
-    }
-
-    /// Names and values, the values below each other. Values hold no line ends.
-    pub fn fields(&mut self, fields: &[(&str, String)]) {
-        let widest = fields.iter().map(|(name, _)| safe::width(name)).max().unwrap_or(0);
-        for (name, value) in fields.iter().filter(|(_, value)| !value.is_empty()) {
-            self.line(format!("  {}  {value}", padded(name, widest)));
-        }
-    }
-
-    /// A table with a heading; its cells hold no line ends.
-    pub fn table(&mut self, heading: &[&str], rows: &[Vec<String>]) {
-        let heading: Vec<String> = heading.iter().map(|cell| (*cell).to_owned()).collect();
-        let widest: Vec<usize> = (0..heading.len())
-            .map(|at| {
-                let cells = rows.iter().chain([&heading]).filter_map(|row| row.get(at));
-                cells.map(|cell| safe::width(cell)).max().unwrap_or(0)
-            })
-            .collect();
-        for row in std::iter::once(&heading).chain(rows) {
-            let cells: Vec<String> = row.iter().zip(&widest).map(|(cell, widest)| padded(cell, *widest)).collect();
-            self.line(cells.join("  ").trim_end());
-        }
-    }
-}
-
-fn padded(text: &str, width: usize) -> String {
-    let missing = width.saturating_sub(safe::width(text));
-    format!("{text}{}", " ".repeat(missing))
+/// The columns of a terminal; 80 where it does not say, none where it is no terminal.
+fn columns_of(stream: &(impl IsTerminal + std::os::fd::AsFd)) -> Option<usize> {
+    const UNSAID: usize = 80;
+    let said = || rustix::termios::tcgetwinsize(stream).ok().map(|size| usize::from(size.ws_col));
+    stream.is_terminal().then(|| said().filter(|columns| *columns > 0).unwrap_or(UNSAID))
 }
 
 /// Shows on a terminal how far something is that takes more than a moment; silent elsewhere.
@@ -221,20 +174,6 @@ impl Drop for Meter {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn tables_are_aligned_by_columns_and_not_by_bytes() {
-        let mut page = Page::plain();
-        page.table(&["peer", "subject"], &[vec!["XA".into(), "服务".into()], vec!["XB.technical".into(), "x".into()]]);
-        assert_eq!(page.text(), "peer          subject\nXA            服务\nXB.technical  x\n");
-    }
-
-    #[test]
-    fn empty_fields_are_left_out() {
-        let mut page = Page::plain();
-        page.fields(&[("case", String::new()), ("label", "TLP:CLEAR".into())]);
-        assert_eq!(page.text(), "  label  TLP:CLEAR\n");
-    }
 
     #[test]
     fn each_family_of_failures_has_its_exit_code() {

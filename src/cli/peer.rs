@@ -6,10 +6,13 @@ use clap::{Args, Subcommand};
 
 use super::out::{Exit, Out, Page, own};
 use super::place::{Names, Place, unexpected};
-use super::{ping, safe, when};
+use super::{ask, ping, safe, when};
 use crate::api::{Client, Failure, PeerAction, PeerAdd, PeerView, Reply, Request, code};
 use crate::identity::{Fingerprint, Introduction, MAX_INTRODUCTION_BYTES};
 use crate::name::{NO_POSITION, NodeName};
+
+/// Groups of a fingerprint.
+const GROUPS: usize = 12;
 
 /// `verbale peer …`
 #[derive(Debug, Subcommand)]
@@ -29,7 +32,10 @@ The fingerprint is read aloud by the other State over a channel other than the o
         peer: NodeName,
     },
     /// Cut the connection until resumed; messages wait
-    #[command(after_help = "Example: verbale peer suspend XB")]
+    #[command(
+        after_help = "Example: verbale peer suspend XB\n\nNothing is lost: what is sent meanwhile waits here, and \
+what the other State sends waits there. It is told nothing but that the connection is closed."
+    )]
     Suspend {
         /// Which
         peer: NodeName,
@@ -41,10 +47,17 @@ The fingerprint is read aloud by the other State over a channel other than the o
         peer: NodeName,
     },
     /// End the correspondence; the logs are kept
-    #[command(after_help = "Example: verbale peer remove XB")]
+    #[command(
+        after_help = "Example: verbale peer remove XB\n\nThe code is typed again at the terminal, or confirmed with \
+--yes. What waits stays in the queue: it goes only if the node is accepted again with `verbale peer add`, in a new \
+ceremony. To cut the connection for a while: `verbale peer suspend`."
+    )]
     Remove {
         /// Which
         peer: NodeName,
+        /// Do not ask for the code again; this is journalled
+        #[arg(long)]
+        yes: bool,
     },
     /// Agree to go on after two histories were seen
     #[command(after_help = "Example: verbale peer reopen XB\n\nA person does this on each side, after the two have \
@@ -77,8 +90,7 @@ pub struct Add {
 /// What the daemon says, or what is wrong with the file or the fingerprint.
 pub async fn run(place: &Place, out: &mut Out, command: &Peer) -> Result<Exit, Failure> {
     let names = place.names();
-    let act = |peer: &NodeName, action| Request::PeerAct { peer: *peer, action };
-    let (request, done) = match command {
+    let (peer, action, done) = match command {
         Peer::Add(add) => return self::add(place, out, add).await,
         Peer::List => {
             let mut peers = peers(&place.client().await?, &Request::PeerList).await?;
@@ -91,20 +103,63 @@ pub async fn run(place: &Place, out: &mut Out, command: &Peer) -> Result<Exit, F
             out.show(&peers, |page| peers.iter().for_each(|view| show(page, &names, view)));
             return Ok(Exit::Good);
         }
-        Peer::Suspend { peer } => (act(peer, PeerAction::Suspend), format!("{} is suspended.", names.full(*peer))),
-        Peer::Resume { peer } => (act(peer, PeerAction::Resume), format!("{} is resumed.", names.full(*peer))),
-        Peer::Remove { peer } => {
-            let done = "is no longer a correspondent. Both logs are kept.";
-            (act(peer, PeerAction::Remove), format!("{} {done}", names.full(*peer)))
-        }
+        Peer::Remove { peer, yes } => return remove(place, out, &names, *peer, *yes).await,
+        Peer::Suspend { peer } => (peer, PeerAction::Suspend, "is suspended until `verbale peer resume`."),
+        Peer::Resume { peer } => (peer, PeerAction::Resume, "is resumed; it is being reached now."),
         Peer::Reopen { peer } => {
-            let done = "Agreed here to go on with";
-            let next = "It goes on when a person has agreed there too.";
-            (act(peer, PeerAction::Reopen), format!("{done} {}. {next}", names.full(*peer)))
+            (peer, PeerAction::Reopen, "may go on from here. It does when a person has agreed there too.")
         }
     };
-    place.client().await?.call(&request).await?;
-    out.show(&serde_json::json!({ "done": true }), |page| page.line(&done));
+    let client = place.client().await?;
+    client.call(&Request::PeerAct { peer: *peer, action, confirmed_by_flag: false }).await?;
+    let waiting = waiting(&client, *peer).await?;
+    out.show(&serde_json::json!({ "done": true, "waiting": waiting }), |page| {
+        page.line(format!("{} {done}", names.full(*peer)));
+        if action == PeerAction::Suspend {
+            page.line(match waiting {
+                0 => "Nothing waits for it. What is sent from now on waits here until then.".to_owned(),
+                some => format!("{} here until then, and what is sent from now on, too.", messages_wait(some)),
+            });
+        }
+    });
+    Ok(Exit::Good)
+}
+
+/// Messages towards a node that it has not receipted.
+async fn waiting(client: &Client, peer: NodeName) -> Result<u64, Failure> {
+    let views = peers(client, &Request::PeerShow { peer }).await?;
+    Ok(views.first().map_or(0, |view| view.queue.queued + view.queue.unreceipted))
+}
+
+fn messages_wait(count: u64) -> String {
+    if count == 1 { "1 message waits".to_owned() } else { format!("{count} messages wait") }
+}
+
+async fn remove(place: &Place, out: &mut Out, names: &Names, peer: NodeName, yes: bool) -> Result<Exit, Failure> {
+    let doing = format!("ending the correspondence with {peer}");
+    let client = place.client().await?;
+    let waiting = waiting(&client, peer).await?;
+    out.tell(&format!("This ends the correspondence with {}. Both logs are kept.", names.full(peer)));
+    if waiting > 0 {
+        out.tell(&format!(
+            "{} for it. What waits stays in the queue, unsent, and goes only if it is accepted again in a new ceremony; \
+             `verbale outbox --peer {peer}` lists it, `verbale outbox cancel` takes it out.",
+            messages_wait(waiting)
+        ));
+    }
+    if !yes {
+        let typed = ask::line(&doing, &format!("Type {peer} again to end it:")).map_err(|failure| Failure {
+            todo: "Run it on a terminal, or confirm with --yes, which is journalled.".to_owned(),
+            ..failure
+        })?;
+        if typed != peer.to_string() {
+            return Err(ask::not_confirmed(&doing));
+        }
+    }
+    client.call(&Request::PeerAct { peer, action: PeerAction::Remove, confirmed_by_flag: yes }).await?;
+    out.show(&serde_json::json!({ "done": true, "waiting": waiting }), |page| {
+        page.line(format!("{} is no longer a correspondent.", names.full(peer)));
+    });
     Ok(Exit::Good)
 }
 
@@ -146,11 +201,12 @@ async fn add(place: &Place, out: &mut Out, add: &Add) -> Result<Exit, Failure> {
 fn read_introduction(add: &Add) -> Result<String, Failure> {
     let doing = format!("reading the introduction {}", add.file.display());
     let wrong = |why: String, todo: &str| Failure::new(own::USAGE, &doing, why, todo);
-    let size = std::fs::metadata(&add.file).map_err(|error| wrong(error.to_string(), ""))?.len();
+    let unread = "Is this the file that the other State handed over, and may this user read it?";
+    let size = std::fs::metadata(&add.file).map_err(|error| wrong(error.to_string(), unread))?.len();
     if size > MAX_INTRODUCTION_BYTES as u64 {
         return Err(wrong(format!("it is larger than {MAX_INTRODUCTION_BYTES} bytes"), ""));
     }
-    let text = std::fs::read_to_string(&add.file).map_err(|error| wrong(error.to_string(), ""))?;
+    let text = std::fs::read_to_string(&add.file).map_err(|error| wrong(error.to_string(), unread))?;
     let introduction = Introduction::parse(&text).map_err(|error| {
         let todo = "Ask the other State for the file again: `verbale introduction` prints it there.";
         wrong(error.to_string(), todo)
@@ -160,9 +216,15 @@ fn read_introduction(add: &Add) -> Result<String, Failure> {
         .parse()
         .map_err(|error| wrong(format!("--fingerprint: {error}"), "Read all twelve groups of five digits."))?;
     introduction.fingerprint().compare(&read).map_err(|mismatch| {
-        let why = format!("{mismatch}. Read: {read}. The file says: {}", introduction.fingerprint());
-        let todo = "Nothing was accepted. Read the groups once more. If they still differ, this file is not the one \
-                    that the other State meant, or it was changed on the way: have it handed over again.";
+        // What the file says is not shown: a fingerprint that is copied from the file proves nothing.
+        let all = mismatch.groups.len() == GROUPS;
+        let why = match all {
+            true => "the fingerprint is another one altogether: it was read from another introduction".to_owned(),
+            false => format!("{mismatch} from those of the file"),
+        };
+        let todo = "Nothing was accepted. Have the other State read its groups once more, from its own `verbale init` or \
+                    `verbale introduction`, over a number that you knew before. If they still differ, this file is not \
+                    the one that it meant, or it was changed on the way: have it handed over again.";
         Failure::new(code::WRONG_FINGERPRINT, format!("accepting {}", introduction.state()), why, todo)
     })?;
     Ok(text)
@@ -182,13 +244,13 @@ fn list(page: &mut Page, names: &Names, peers: &[PeerView]) {
                 safe::one_line(&view.status),
                 safe::one_line(&view.connection),
                 (view.queue.queued + view.queue.unreceipted).to_string(),
-                view.last_heard.map(when::utc_and_local).unwrap_or_else(|| "never".to_owned()),
+                view.last_heard.map(when::minute).unwrap_or_else(|| "never".to_owned()),
             ]
         })
         .collect();
     page.table(&["State", "node", "status", "connection", "waiting", "last heard"], &rows);
     page.gap();
-    page.line(NO_POSITION);
+    page.line(format!("{} {NO_POSITION}", when::zone_note()));
 }
 
 /// One correspondent, at length.
@@ -207,7 +269,7 @@ pub fn show(page: &mut Page, names: &Names, view: &PeerView) {
     page.fields(&[
         ("status", safe::one_line(&view.status)),
         ("connection", safe::one_line(&view.connection)),
-        ("why", safe::one_line(&view.why)),
+        ("why", if view.status == "active" { safe::one_line(&view.why) } else { String::new() }),
         ("last heard", view.last_heard.map(when::utc_and_local).unwrap_or_else(|| "never".to_owned())),
         ("its clock", view.clock_offset_ms.map(|ms| format!("{ms:+} ms against ours")).unwrap_or_default()),
         ("addresses", safe::one_line(&view.addresses.join(", "))),

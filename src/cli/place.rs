@@ -113,7 +113,8 @@ pub async fn message(client: &Client, text: &str) -> Result<EntryId, Failure> {
         let todo = "Give the id that `verbale inbox` or `verbale outbox` shows, or its first digits (at least four).";
         return Err(Failure::new(own::USAGE, doing, "this is no id of a message", todo));
     }
-    let filter = LogFilter { limit: LOOKED_THROUGH, ..LogFilter::default() };
+    // With acknowledgements, which `show` names too.
+    let filter = LogFilter { limit: LOOKED_THROUGH, machine: true, ..LogFilter::default() };
     let mut found = Vec::new();
     for request in [Request::Inbox(filter.clone()), Request::Outbox(filter)] {
         if let Reply::Messages(rows) = client.call(&request).await? {
@@ -125,8 +126,9 @@ pub async fn message(client: &Client, text: &str) -> Result<EntryId, Failure> {
     match found[..] {
         [id] => Ok(id),
         [] => {
-            let why = format!("none of the newest {LOOKED_THROUGH} begins so");
-            Err(Failure::new(code::UNKNOWN_MESSAGE, doing, why, "Give the whole id; see `verbale log show`."))
+            let why = format!("none of the newest {LOOKED_THROUGH} messages received or sent begins so");
+            let todo = "Look for it with `verbale inbox` or `verbale outbox`; an older one is named by its whole id.";
+            Err(Failure::new(code::UNKNOWN_MESSAGE, doing, why, todo))
         }
         _ => {
             let why = format!("{} messages begin so", found.len());

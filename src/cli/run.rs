@@ -5,6 +5,7 @@ use clap::Args;
 use super::out::{Exit, Out, own};
 use super::place::Place;
 use crate::api::Failure;
+use crate::node::RunError;
 use crate::settings::Settings;
 
 /// `verbale run`
@@ -26,6 +27,23 @@ pub async fn run(place: &Place, _: &mut Out, _: &Run) -> Result<Exit, Failure> {
         .map_err(|error| Failure::new(own::OWN, "reading the configuration", error.to_string(), ""))?;
     match crate::node::run(folder.to_owned(), settings).await {
         Ok(()) => Ok(Exit::Good),
-        Err(error) => Err(Failure::new(own::OWN, doing, error.to_string(), "")),
+        Err(error) => {
+            let todo = advice(&error);
+            Err(Failure::new(own::OWN, doing, error.to_string(), todo))
+        }
+    }
+}
+
+/// What to do, where the reason does not say so itself.
+fn advice(error: &RunError) -> &'static str {
+    match error {
+        RunError::Locked(_) => {
+            "It may run already: `verbale status` asks it. Two nodes on one machine have a folder each."
+        }
+        RunError::Identity(_) => {
+            "Bring the keys back from a copy of the folder. Where there is none, a person sets up a new node with the \
+             State's root (`verbale init --root-from`), and the other States accept it in a new ceremony."
+        }
+        _ => "",
     }
 }

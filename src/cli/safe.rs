@@ -1,20 +1,64 @@
 //! Makes what peers wrote safe to look at on a terminal, and readable in every script.
 //!
-//! In one-line fields every control character and every character that changes direction or hides is shown as an
-//! escape, and text that runs from right to left is isolated, so that it cannot reorder what stands beside it. In the
-//! lines of a body the marks of direction that Arabic and Hebrew texts need are kept; a line's end ends their effect.
+//! Every control character, every invisible one without a use in running text, and every embedding, override and isolate
+//! of Unicode's bidirectional algorithm (UAX #9) is shown as an escape: those reach beyond their place and can make a
+//! text look like another one. The three *marks* of direction (LRM, RLM, ALM) are letters without a shape: they settle
+//! only how the characters beside them stand, Arabic and Hebrew texts need them, and they are kept where such letters
+//! stand. In names of files they are shown too: there they would only hide an ending. Text that runs from right to
+//! left is isolated, so that it cannot reorder what stands beside it.
+
+use unicode_width::UnicodeWidthStr;
 
 /// Isolates what follows from the direction of its surroundings.
 const FIRST_STRONG_ISOLATE: char = '\u{2068}';
 const POP_DIRECTIONAL_ISOLATE: char = '\u{2069}';
+const LEFT_TO_RIGHT_ISOLATE: char = '\u{2066}';
+const RIGHT_TO_LEFT_ISOLATE: char = '\u{2067}';
+
+/// Stands before each line of a peer's text.
+const BAR: &str = "  | ";
 
 /// A peer's text as one line beside other text.
 pub fn one_line(text: &str) -> String {
-    let shown = escape(text, |c| is_control(c) || changes_direction(c) || is_mark(c) || hides(c));
+    let marks_are_needed = text.chars().any(|c| is_right_to_left(c) && !is_mark(c));
+    isolated(escape(text, |c| is_control(c) || changes_direction(c) || (is_mark(c) && !marks_are_needed) || hides(c)))
+}
+
+/// The name of a peer's file as one line beside other text.
+pub fn file_name(text: &str) -> String {
+    isolated(escape(text, |c| is_control(c) || changes_direction(c) || is_mark(c) || hides(c)))
+}
+
+fn isolated(shown: String) -> String {
     if shown.chars().any(is_right_to_left) {
         return format!("{FIRST_STRONG_ISOLATE}{shown}{POP_DIRECTIONAL_ISOLATE}");
     }
     shown
+}
+
+/// A text that was cut: an isolate that lost its end gets it back.
+pub fn closed(mut text: String) -> String {
+    if text.starts_with(FIRST_STRONG_ISOLATE) && !text.ends_with(POP_DIRECTIONAL_ISOLATE) {
+        text.push(POP_DIRECTIONAL_ISOLATE);
+    }
+    text
+}
+
+/// The parts of a line that was broken: an isolate that goes on in the next part ends in this one and begins there again,
+/// because a terminal takes each line for itself.
+pub fn closed_each(parts: &mut [String]) {
+    let mut open = false;
+    for part in parts {
+        if open {
+            let indent = part.len() - part.trim_start_matches(' ').len();
+            part.insert(indent, FIRST_STRONG_ISOLATE);
+        }
+        let last = part.rfind([FIRST_STRONG_ISOLATE, POP_DIRECTIONAL_ISOLATE]);
+        open = last.is_some_and(|at| part[at..].starts_with(FIRST_STRONG_ISOLATE));
+        if open {
+            part.push(POP_DIRECTIONAL_ISOLATE);
+        }
+    }
 }
 
 /// A peer's text as lines of their own.
@@ -24,6 +68,37 @@ pub fn body(text: &str) -> Vec<String> {
         escape(line, |c| (is_control(c) && c != '\t') || changes_direction(c) || hides(c))
     };
     text.split('\n').map(shown).collect()
+}
+
+/// A peer's text behind a bar, so that none of its lines can be taken for one of this program's. On a terminal long lines
+/// are broken, each part in the direction of its whole line.
+pub fn quoted(text: &str, columns: Option<usize>) -> Vec<String> {
+    let mut quoted = Vec::new();
+    for line in body(text) {
+        // A tab would jump to a place that only the terminal knows.
+        let line = line.replace('\t', "    ");
+        let parts = match columns {
+            Some(columns) => super::page::broken(&line, columns.saturating_sub(width(BAR)), 0),
+            None => vec![line.clone()],
+        };
+        let isolate = line.chars().any(is_right_to_left).then(|| direction_of(&line));
+        for part in parts {
+            let part = match isolate {
+                Some(isolate) => format!("{isolate}{part}{POP_DIRECTIONAL_ISOLATE}"),
+                None => part,
+            };
+            quoted.push(format!("{BAR}{part}").trim_end().to_owned());
+        }
+    }
+    quoted
+}
+
+/// Isolates in the direction of a line's first letter (UAX #9, P2).
+fn direction_of(line: &str) -> char {
+    match line.chars().find(|c| is_right_to_left(*c) || c.is_alphabetic()) {
+        Some(first) if is_right_to_left(first) => RIGHT_TO_LEFT_ISOLATE,
+        _ => LEFT_TO_RIGHT_ISOLATE,
+    }
 }
 
 /// JSON with the same characters written as `\uXXXX`, which means the same to a parser and nothing to a terminal.
@@ -42,9 +117,9 @@ pub fn json(text: &str) -> String {
     shown
 }
 
-/// How many columns a text takes in a terminal: wide characters two, marks that stand over others none.
+/// How many columns a text takes in a terminal (UAX #11): wide characters two, marks that stand over others none.
 pub fn width(text: &str) -> usize {
-    text.chars().map(columns).sum()
+    text.width()
 }
 
 fn escape(text: &str, shows: impl Fn(char) -> bool) -> String {
@@ -93,35 +168,6 @@ fn is_right_to_left(c: char) -> bool {
     )
 }
 
-fn columns(c: char) -> usize {
-    match c {
-        '\u{0300}'..='\u{036f}'
-        | '\u{0483}'..='\u{0489}'
-        | '\u{0591}'..='\u{05bd}'
-        | '\u{0610}'..='\u{061c}'
-        | '\u{064b}'..='\u{065f}'
-        | '\u{0670}'
-        | '\u{06d6}'..='\u{06dc}'
-        | '\u{200b}'..='\u{200f}'
-        | '\u{2060}'..='\u{206f}'
-        | '\u{20d0}'..='\u{20ff}'
-        | '\u{fe00}'..='\u{fe0f}'
-        | '\u{fe20}'..='\u{fe2f}' => 0,
-        '\u{1100}'..='\u{115f}'
-        | '\u{2e80}'..='\u{303e}'
-        | '\u{3041}'..='\u{a4cf}'
-        | '\u{ac00}'..='\u{d7a3}'
-        | '\u{f900}'..='\u{faff}'
-        | '\u{fe30}'..='\u{fe6f}'
-        | '\u{ff00}'..='\u{ff60}'
-        | '\u{ffe0}'..='\u{ffe6}'
-        | '\u{1f300}'..='\u{1f64f}'
-        | '\u{1f900}'..='\u{1f9ff}'
-        | '\u{20000}'..='\u{3fffd}' => 2,
-        _ => 1,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -133,16 +179,31 @@ mod tests {
         assert_eq!(one_line("pay\u{202e}txt.exe"), "pay\\u{202e}txt.exe");
         assert_eq!(one_line("two\nlines\tand\r\u{85}"), "two\\nlines\\tand\\r\\u{85}");
         assert_eq!(one_line("\u{200f}\u{200e}\u{61c}\u{2067}"), "\\u{200f}\\u{200e}\\u{61c}\\u{2067}");
+        assert_eq!(file_name("تقرير\u{200f}gpj.exe"), "\u{2068}تقرير\\u{200f}gpj.exe\u{2069}");
     }
 
     #[test]
     fn arabic_and_chinese_stay_as_they_are() {
         assert_eq!(one_line("انقطاع الخدمة"), "\u{2068}انقطاع الخدمة\u{2069}");
+        assert_eq!(one_line("CERT-XB\u{200f}: انقطاع"), "\u{2068}CERT-XB\u{200f}: انقطاع\u{2069}");
         assert_eq!(one_line("服务中断"), "服务中断");
         assert_eq!(body("انقطاع\u{200f}: 12\r\nسطر"), ["انقطاع\u{200f}: 12", "سطر"]);
         // The joiner that Persian needs is no trick.
         assert_eq!(body("می\u{200c}شود"), ["می\u{200c}شود"]);
         assert_eq!(body("a\u{202e}b\u{1b}c\td"), ["a\\u{202e}b\\u{1b}c\td"]);
+    }
+
+    #[test]
+    fn no_line_of_a_text_can_pass_for_one_of_the_programs() {
+        let forged = "Good morning.\n  acknowledgement  2026-03-01\n\nسطر: 12";
+        let shown = ["  | Good morning.", "  |   acknowledgement  2026-03-01", "  |", "  | \u{2067}سطر: 12\u{2069}"];
+        assert_eq!(quoted(forged, None), shown);
+        assert_eq!(quoted("XB: سطر", None), ["  | \u{2066}XB: سطر\u{2069}"]);
+        assert!(
+            quoted(&"سطر ".repeat(40), Some(60))
+                .iter()
+                .all(|line| line.starts_with("  | \u{2067}") && width(line) <= 60)
+        );
     }
 
     #[test]
@@ -154,7 +215,7 @@ mod tests {
     }
 
     fn dangerous(c: char) -> bool {
-        (c.is_control() || changes_direction(c) || is_mark(c) || hides(c)) && c != '\n'
+        (c.is_control() || changes_direction(c) || hides(c)) && c != '\n'
     }
 
     proptest! {
@@ -180,7 +241,7 @@ mod tests {
         #[test]
         fn json_means_the_same_and_shows_no_tricks(text in "(?s).{0,80}") {
             let shown = json(&serde_json::to_string(&text).unwrap());
-            prop_assert!(!shown.chars().any(dangerous), "{:?}", shown);
+            prop_assert!(!shown.chars().any(|c| dangerous(c) || is_mark(c)), "{:?}", shown);
             prop_assert_eq!(serde_json::from_str::<String>(&shown).unwrap(), text);
         }
     }

@@ -8,7 +8,7 @@ use clap::{Args, ValueEnum};
 
 use super::out::{Exit, Meter, Out, Page, own};
 use super::place::{Names, Place, fresh_id, message, unexpected};
-use super::{ask, safe, show, when};
+use super::{ask, safe, show, when, words};
 use crate::api::{
     Client, EnclosureToken, Failure, MessageState, MessageView, Reply, Request, Send, SendTo, Sent, WaitFor, code,
 };
@@ -25,6 +25,7 @@ const DEFAULT_WAIT: Duration = Duration::from_secs(24 * 3600);
     after_help = "Example: verbale send XB --kind warning --subject \"Scanning of port 502\" --text-file note.txt \
 --lang en --tlp AMBER --enclose report.json --wait receipt\n\n\
 Several recipients (XB,XC) get a message each; the messages do not name each other.\n\
+IMMEDIATE, FLASH and TLP RED are confirmed by typing the recipient's code again, or with --yes.\n\
 A receipt says that the other machine has stored it. An acknowledgement says that a person at the desk has read it; it \
 does not mean agreement. An answer is a message of its own."
 )]
@@ -33,15 +34,15 @@ pub struct SendCommand {
     #[arg(required = true, value_delimiter = ',')]
     pub to: Vec<NodeName>,
     /// What it is: notification, warning, request-assistance, information, …
-    #[arg(long)]
+    #[arg(long, value_parser = words::kinds_to_send())]
     pub kind: Kind,
     /// In one line, what it is about
     #[arg(long)]
     pub subject: String,
-    /// The case it belongs to
+    /// The case it belongs to: its whole id, as `show` and `send --new-case` tell it
     #[arg(long, value_name = "ID", conflicts_with = "new_case")]
     pub case: Option<CaseId>,
-    /// Start a new case
+    /// Start a new case (one with each recipient) and tell its id
     #[arg(long)]
     pub new_case: bool,
     /// The message that this one answers
@@ -62,7 +63,7 @@ pub struct ReplyCommand {
     /// The message answered: its id or its first digits
     pub message: String,
     /// What it is: answer, interim-answer, decline, …
-    #[arg(long, default_value = "answer")]
+    #[arg(long, default_value = "answer", value_parser = words::kinds_to_send(), hide_possible_values = true)]
     pub kind: Kind,
     /// In one line, what it is about; default: the subject answered
     #[arg(long)]
@@ -88,7 +89,7 @@ pub struct Letter {
     #[arg(long, default_value = "ROUTINE")]
     pub precedence: Precedence,
     /// Why it cannot wait; needed at IMMEDIATE and FLASH
-    #[arg(long, default_value = "")]
+    #[arg(long, default_value = "", hide_default_value = true)]
     pub justification: String,
     /// The handling label: CLEAR, GREEN, AMBER, AMBER+STRICT, RED
     #[arg(long, default_value = "AMBER+STRICT")]
@@ -97,15 +98,15 @@ pub struct Letter {
     #[arg(long, default_value = "NONE")]
     pub pap: Pap,
     /// A national marking, verbatim
-    #[arg(long, default_value = "")]
+    #[arg(long, default_value = "", hide_default_value = true)]
     pub marking: String,
     /// The own reference number
-    #[arg(long, default_value = "", value_name = "NUMBER")]
+    #[arg(long, default_value = "", hide_default_value = true, value_name = "NUMBER")]
     pub own_reference: String,
     /// A file to enclose; may be repeated
     #[arg(long, value_name = "FILE", num_args = 1..)]
     pub enclose: Vec<PathBuf>,
-    /// When it leaves the queue unsent: 2h, or a time
+    /// When it leaves the queue unsent, if it is not in the log by then: 2h, or a time. What is in the log stays there
     #[arg(long, value_name = "TIME", value_parser = when::moment)]
     pub expires: Option<Millis>,
     /// Mark it as exercise (nodes with an exercise code always do)
@@ -120,10 +121,10 @@ pub struct Letter {
     /// Whether an answer is expected: no, convenient, or by a time
     #[arg(long, default_value = "no", value_name = "no|convenient|TIME", value_parser = reply_expected)]
     pub reply_expected: ReplyExpected,
-    /// How far to wait
+    /// How far to wait, for at most --wait-at-most
     #[arg(long, default_value = "queued")]
     pub wait: Until,
-    /// The longest wait; what is queued stays queued
+    /// The longest wait, one day if not said; then exit code 1, and what is queued stays queued
     #[arg(long, default_value_t = Span(DEFAULT_WAIT), value_name = "TIME")]
     pub wait_at_most: Span,
     /// Confirm IMMEDIATE, FLASH and TLP RED without typing the code again; this is journalled
@@ -246,7 +247,9 @@ fn text(letter: &Letter) -> Result<String, Failure> {
         (Some(text), _) => return Ok(text.clone()),
         (None, Some(path)) => {
             let doing = format!("reading the text from {}", path.display());
-            let file = std::fs::File::open(path).map_err(|error| wrong(doing.clone(), error.to_string(), ""))?;
+            let file = std::fs::File::open(path).map_err(|error| {
+                wrong(doing.clone(), error.to_string(), "Is the name right, and may this user read it?")
+            })?;
             (Box::new(file), doing)
         }
         (None, None) => {
@@ -273,12 +276,22 @@ async fn deliver(
 ) -> Result<Exit, Failure> {
     let names = place.names();
     draft.check()?;
+    if let Some(past) = draft.expires.filter(|at| *at <= when::now()) {
+        let why = format!("--expires {} has passed already", when::utc_and_local(past));
+        return Err(Failure::new(own::USAGE, "sending", why, "Give a time that is still to come, or leave it out."));
+    }
     confirm(out, &names, letter, &mut draft)?;
     draft.enclosures = upload(client, out, &letter.enclose).await?;
     let recipients: Vec<String> = draft.to.iter().map(|to| names.full(to.peer)).collect();
-    out.tell(&format!("To {}: {} ({})", recipients.join(", "), safe::one_line(&draft.subject), draft.precedence));
+    let files = match draft.enclosures.len() {
+        0 => String::new(),
+        1 => ", 1 file".to_owned(),
+        some => format!(", {some} files"),
+    };
+    let (subject, speed) = (safe::one_line(&draft.subject), draft.precedence);
+    out.tell(&format!("To {}: {subject} ({speed}, TLP:{}{files})", recipients.join(", "), draft.tlp));
     let sent = queue_and_wait(client, out, draft, letter.wait_at_most.0).await?;
-    out.show(&sent, |page| render(page, &names, &sent));
+    out.show(&sent, |page| render(page, letter, &sent));
     Ok(if sent.iter().all(|sent| reached(sent.state, letter.wait)) { Exit::Good } else { Exit::NotSo })
 }
 
@@ -353,7 +366,8 @@ async fn queue_and_wait(client: &Client, out: &Out, draft: Send, at_most: Durati
         return Ok(sent);
     }
     let meter = Meter::new(out);
-    meter.show("queued; waiting (Ctrl-C leaves it in the queue) …");
+    let most = when::roughly(at_most);
+    meter.show(&format!("queued; waiting for at most {most} (Ctrl-C leaves it in the queue) …"));
     match client.call_within(at_most, "waiting", &Request::Send(Box::new(draft))).await {
         Ok(reply) => sent = self::sent(reply)?,
         Err(failure) if failure.code == code::TIMEOUT => sent = self::sent(client.call(&queued).await?)?,
@@ -380,9 +394,9 @@ fn reached(state: MessageState, wait: Until) -> bool {
     }
 }
 
-fn render(page: &mut Page, names: &Names, sent: &[Sent]) {
+fn render(page: &mut Page, letter: &Letter, sent: &[Sent]) {
     for sent in sent {
-        page.line(format!("{}: {}", names.full(sent.peer), show::state_words(sent.state)));
+        page.line(format!("{}: {}", sent.peer, show::state_words(sent.state)));
         let receipt = match sent.receipt_time {
             Some(time) => format!("{} by its clock", when::utc_and_local(time)),
             None => "none yet".to_owned(),
@@ -396,13 +410,21 @@ fn render(page: &mut Page, names: &Names, sent: &[Sent]) {
         };
         page.fields(&[
             ("id", sent.id.to_string()),
+            ("case", sent.case.map(|case| case.to_string()).unwrap_or_default()),
             ("receipt", receipt),
             ("acknowledgement", acknowledgement.to_owned()),
             ("answer", answer.to_owned()),
         ]);
-        let acknowledged = sent.state == MessageState::Acknowledged;
-        if acknowledged {
+        if sent.state == MessageState::Acknowledged {
             page.line(format!("  {}", show::NOT_AGREEMENT));
+        }
+        let ended = matches!(sent.state, MessageState::Refused | MessageState::Expired | MessageState::Cancelled);
+        if !reached(sent.state, letter.wait) && !ended {
+            let short = &sent.id.to_string()[..12];
+            page.line(format!(
+                "  The wait of {} is over. Nothing is lost: it goes on by itself, and `verbale show {short}` tells how far.",
+                letter.wait_at_most
+            ));
         }
     }
 }

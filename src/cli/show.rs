@@ -10,7 +10,8 @@ use tokio::io::{AsyncReadExt, AsyncSeekExt};
 use super::out::{Exit, Meter, Out, Page, own};
 use super::place::{Names, Place, message};
 use super::{safe, send, when};
-use crate::api::{Client, EnclosureState, EnclosureView, Failure, Folder, MessageState, MessageView};
+use crate::api::{Client, EnclosureState, EnclosureView, Failure, Folder, MessageState, MessageView, Reference};
+use crate::name::Kind;
 use crate::settings::ByteSize;
 use crate::wire::ReplyExpected;
 
@@ -98,6 +99,9 @@ pub async fn enclosure(place: &Place, out: &mut Out, command: &Enclosure) -> Res
     Ok(if all { Exit::Good } else { Exit::NotSo })
 }
 
+/// Digits of an id that are shown where a whole one would be in the way; enough to name the message.
+const SHORT_ID: usize = 12;
+
 /// How far a message has come, in words that never merge receipt, acknowledgement and answer.
 pub fn state_words(state: MessageState) -> &'static str {
     match state {
@@ -124,13 +128,15 @@ pub fn render(page: &mut Page, names: &Names, view: &MessageView) {
     }
     let subject = safe::one_line(&row.subject);
     page.strong(if subject.is_empty() { "(no subject)".to_owned() } else { subject });
-    let direction = if row.folder == Folder::Inbox { "from" } else { "to" };
-    let desks = match (view.from_desk, view.to_desk) {
-        (Some(from), Some(to)) => format!("{from} desk to {to} desk"),
-        (Some(from), None) => format!("from the {from} desk"),
-        (None, Some(to)) => format!("to the {to} desk"),
-        (None, None) => String::new(),
-    };
+    if row.state == MessageState::Withdrawn {
+        page.strong("WITHDRAWN by its author; it may have been read before.");
+    }
+    let inbox = row.folder == Folder::Inbox;
+    let desk = |desk: Option<crate::name::Desk>| desk.map(|desk| format!(", {desk} desk")).unwrap_or_default();
+    let (other, ours) = if inbox { (view.from_desk, view.to_desk) } else { (view.to_desk, view.from_desk) };
+    let other = format!("{}{}", names.full(row.peer), desk(other));
+    let ours = format!("this node{}", desk(ours));
+    let (from, to) = if inbox { (other, ours) } else { (ours, other) };
     let label = match (view.pap, safe::one_line(&view.marking)) {
         (crate::name::Pap::None, marking) => format!("TLP:{} {marking}", row.tlp),
         (pap, marking) => format!("TLP:{} PAP:{pap} {marking}", row.tlp),
@@ -140,27 +146,50 @@ pub fn render(page: &mut Page, names: &Names, view: &MessageView) {
         ReplyExpected::IfConvenient => "if convenient".to_owned(),
         ReplyExpected::By(time) => format!("by {}", when::utc_and_local(time)),
     };
-    let place = view.index.map(|index| format!("{} entry {index}", view.origin)).unwrap_or_default();
+    let mut fields = vec![("from", from), ("to", to), ("kind", safe::one_line(&row.kind))];
+    fields.extend(times(view));
     let hidden = |id: Option<String>| id.unwrap_or_default();
-    page.fields(&[
-        (direction, names.full(row.peer)),
-        ("desks", desks),
-        ("kind", safe::one_line(&row.kind)),
-        ("time", when::utc_and_local(row.time)),
+    let place = view.index.map(|index| format!("entry {index} of {}", view.origin)).unwrap_or_default();
+    fields.extend([
         ("precedence", row.precedence.to_string()),
         ("why urgent", safe::one_line(&view.justification)),
         ("label", label.trim_end().to_owned()),
         ("answer expected", answer),
-        ("its reference", safe::one_line(&view.own_reference)),
+        (if inbox { "its reference" } else { "our reference" }, safe::one_line(&view.own_reference)),
         ("case", hidden(row.case.map(|case| case.to_string()))),
-        ("answers", hidden(view.in_reply_to.map(|id| id.to_string()))),
+        ("refers to", hidden(view.in_reply_to.map(|id| id.to_string()))),
         ("id", row.id.to_string()),
         ("place", place),
         ("note", if row.repeat { "received before under the same id".to_owned() } else { String::new() }),
     ]);
+    page.fields(&fields);
     render_texts(page, view);
-    render_enclosures(page, &view.enclosures);
+    render_enclosures(page, view);
     render_fate(page, view);
+}
+
+/// When it was queued, sent, received: each by the clock that is named.
+fn times(view: &MessageView) -> Vec<(&'static str, String)> {
+    let row = &view.row;
+    let recorded = when::utc_and_local(row.recorded);
+    let sent = row.sent.map(when::utc_and_local);
+    match (row.folder, sent) {
+        (Folder::Inbox, sent) => {
+            let sent = sent.map(|sent| format!("{sent} by its clock")).unwrap_or_default();
+            vec![("sent", sent), ("received", recorded)]
+        }
+        (Folder::Outbox, Some(sent)) => vec![("queued", recorded), ("sent", sent)],
+        (Folder::Outbox, None) => {
+            let waits = row.state == MessageState::Queued;
+            let expires = view.expires.filter(|_| waits).map(when::utc_and_local);
+            let expires = expires.map(|time| format!("unsent, if it is not in the log by {time}")).unwrap_or_default();
+            vec![
+                ("queued", recorded),
+                ("sent", if waits { "not yet" } else { "never" }.to_owned()),
+                ("expires", expires),
+            ]
+        }
+    }
 }
 
 fn render_texts(page: &mut Page, view: &MessageView) {
@@ -169,75 +198,177 @@ fn render_texts(page: &mut Page, view: &MessageView) {
         page.line(format!("The text is not here: {}", safe::one_line(&view.absent)));
     }
     for (at, text) in view.texts.iter().enumerate() {
-        page.gap();
-        if view.texts.len() > 1 || !text.language.is_empty() {
-            page.line(format!("[{}]", safe::one_line(&text.language)));
+        if text.text.is_empty() && at == 0 {
+            continue;
         }
+        page.gap();
+        let language = safe::one_line(&text.language);
+        page.line(if language.is_empty() { "Text:".to_owned() } else { format!("Text [{language}]:") });
         if at > 0 {
             page.line(safe::one_line(&text.subject));
         }
-        for line in safe::body(&text.text) {
-            page.line(line);
+        for line in safe::quoted(&text.text, page.columns()) {
+            page.raw(&line);
         }
     }
 }
 
-fn render_enclosures(page: &mut Page, enclosures: &[EnclosureView]) {
-    if enclosures.is_empty() {
+fn enclosure_state(file: &EnclosureView, folder: Folder) -> &'static str {
+    match (file.state, folder) {
+        (EnclosureState::Held, _) => "here",
+        (EnclosureState::Coming, _) => "on its way",
+        (EnclosureState::Missing, _) => "will not come",
+        (EnclosureState::Lost, _) => "lost here",
+    }
+}
+
+fn render_enclosures(page: &mut Page, view: &MessageView) {
+    let files = &view.enclosures;
+    if files.is_empty() {
         return;
     }
     page.gap();
-    page.line(format!("Enclosures: {}", enclosures.len()));
-    let rows: Vec<Vec<String>> = enclosures
+    page.line(format!("Enclosures: {}", files.len()));
+    let rows: Vec<Vec<String>> = files
         .iter()
         .map(|file| {
-            let state = match file.state {
-                EnclosureState::Held => "here",
-                EnclosureState::Coming => "on its way",
-                EnclosureState::Missing => "not accepted or gone",
-            };
-            let hash = file.sha256.get(..16).unwrap_or(&file.sha256);
             vec![
                 file.ordinal.to_string(),
-                safe::one_line(&file.name),
+                safe::file_name(&file.name),
                 ByteSize(file.size).to_string(),
+                enclosure_state(file, view.row.folder).to_owned(),
                 safe::one_line(&file.media_type),
-                state.to_owned(),
-                safe::one_line(hash),
+                safe::one_line(file.sha256.get(..16).unwrap_or(&file.sha256)),
             ]
         })
         .collect();
-    page.table(&["no.", "name", "size", "type", "state", "SHA-256 begins"], &rows);
+    page.table(&["no.", "name", "size", "state", "type", "SHA-256 begins"], &rows);
+    let any = |state| files.iter().any(|file| file.state == state);
+    let (peer, id) = (view.row.peer, short(view.row.id));
+    let advice = [
+        (EnclosureState::Coming, format!("On its way: it comes by itself; `verbale outbox retry {peer}` tries now.")),
+        (
+            EnclosureState::Missing,
+            "Will not come: not accepted here (size, room, or not as listed), or its author no longer has it. Ask for it \
+             in an answer."
+                .to_owned(),
+        ),
+        (
+            EnclosureState::Lost,
+            "Lost here: it was whole once, and is not in this node's folder any more. Bring it back from a copy of the \
+             folder, or ask for it to be sent again; `verbale log verify` names what else is missing."
+                .to_owned(),
+        ),
+    ];
+    for (_, words) in advice.iter().filter(|(state, _)| any(*state)) {
+        page.line(words);
+    }
+    if view.row.folder == Folder::Inbox && any(EnclosureState::Held) {
+        page.line(format!("To save them: verbale enclosure save {id} --into DIR"));
+    }
 }
 
-/// Receipt, acknowledgement, answer: three lines, never one.
+fn short(id: crate::name::EntryId) -> String {
+    id.to_string()[..SHORT_ID].to_owned()
+}
+
+/// Receipt, acknowledgement, answer, withdrawal: each a line of its own, never one.
 fn render_fate(page: &mut Page, view: &MessageView) {
     page.gap();
     if !view.refused.is_empty() {
-        page.line(format!("Not accepted: {}", safe::one_line(&view.refused)));
+        page.strong(format!("Not accepted: {}", safe::one_line(&view.refused)));
     }
-    let inbox = view.row.folder == Folder::Inbox;
-    let acknowledged = view.acknowledged.map(when::utc_and_local);
-    let replies: Vec<String> = view.replies.iter().map(|id| id.to_string()[..12].to_owned()).collect();
-    let none = |text: &str| text.to_owned();
-    let receipt = match view.receipt_time {
-        Some(time) if inbox => format!("{} by our clock", when::utc_and_local(time)),
-        Some(time) => format!("{} by its clock", when::utc_and_local(time)),
-        None => none("none yet"),
-    };
-    page.fields(&[
-        ("state", state_words(view.row.state).to_owned()),
-        ("receipt", receipt),
-        ("acknowledgement", acknowledged.clone().unwrap_or_else(|| none("none"))),
-        ("answers", if replies.is_empty() { none("none") } else { replies.join(", ") }),
-    ]);
-    if acknowledged.is_some() {
-        page.line(NOT_AGREEMENT);
-    } else if inbox {
-        let id = &view.row.id.to_string()[..12];
+    if !view.files_refused.is_empty() {
+        page.strong(format!(
+            "Files not taken: {}. The text is not touched by it.",
+            safe::one_line(&view.files_refused)
+        ));
+    }
+    let row = &view.row;
+    let inbox = row.folder == Folder::Inbox;
+    let by = if inbox { "this machine has stored it" } else { "its machine has stored it" };
+    let clock = if inbox { "by our clock" } else { "by its clock" };
+    let receipt = view.receipt_time.map(|time| format!("{} {clock}: {by}", when::utc_and_local(time)));
+    let sorted = Sorted::of(view);
+    let mut fields = Vec::new();
+    if !inbox {
+        fields.push(("state", state_words(row.state).to_owned()));
+    }
+    fields.push(("receipt", receipt.unwrap_or_else(|| "none yet".to_owned())));
+    let is_acknowledgement = row.kind == Kind::Acknowledgement.word();
+    if !is_acknowledgement {
+        let whose = if inbox { "given by this desk" } else { "given by the other desk" };
+        let entry =
+            |reference: &&Reference| reference.kind == Kind::Acknowledgement.word() && reference.folder != row.folder;
+        let id = view.references.iter().find(entry).map(|reference| format!(" ({})", short(reference.id)));
+        let id = id.unwrap_or_default();
+        let given = view.acknowledged.map(|time| format!("{whose}, {}{id}", when::utc_and_local(time)));
+        fields.push(("acknowledgement", given.unwrap_or_else(|| "none yet".to_owned())));
+    }
+    page.fields(&fields);
+    if view.acknowledged.is_some() || is_acknowledgement {
+        page.line(format!("  {NOT_AGREEMENT}"));
+    }
+    if !is_acknowledgement {
+        sorted.render(page);
+    }
+    if inbox && view.acknowledged.is_none() && !is_acknowledgement && row.state != MessageState::Refused {
+        page.gap();
+        let id = short(row.id);
         page.line(format!(
             "Reading it has sent nothing to the other State. To say that the desk has read it: verbale ack {id}"
         ));
+    }
+}
+
+/// What refers to a message, by what it means for it.
+#[derive(Default)]
+struct Sorted<'a> {
+    answers: Vec<&'a Reference>,
+    changes: Vec<&'a Reference>,
+    withdrawals: Vec<&'a Reference>,
+    others: Vec<&'a Reference>,
+}
+
+impl<'a> Sorted<'a> {
+    fn of(view: &'a MessageView) -> Self {
+        use Kind::{Acknowledgement, Answer, Correction, Decline, InterimAnswer, Update, Withdrawal};
+        let mut sorted = Self::default();
+        for reference in &view.references {
+            let same_author = reference.folder == view.row.folder;
+            match (reference.kind.parse::<Kind>().ok(), same_author) {
+                (Some(Acknowledgement), _) => {}
+                (Some(Answer | InterimAnswer | Decline), false) => sorted.answers.push(reference),
+                (Some(Correction | Update), true) => sorted.changes.push(reference),
+                (Some(Withdrawal), true) => sorted.withdrawals.push(reference),
+                _ => sorted.others.push(reference),
+            }
+        }
+        sorted
+    }
+
+    fn render(&self, page: &mut Page) {
+        let line = |reference: &&Reference| {
+            let Reference { id, kind, time, .. } = reference;
+            format!("{} {}, {}", safe::one_line(kind), short(*id), when::utc_and_local(*time))
+        };
+        let mut fields: Vec<(&str, String)> = Vec::new();
+        if self.answers.is_empty() {
+            fields.push(("answer", "none yet".to_owned()));
+        }
+        for (name, list) in [
+            ("answer", &self.answers),
+            ("changed by", &self.changes),
+            ("withdrawn by", &self.withdrawals),
+            ("referred to by", &self.others),
+        ] {
+            fields.extend(list.iter().map(|reference| (name, line(reference))));
+        }
+        // As wide as the lines above them.
+        let fields: Vec<(String, String)> =
+            fields.into_iter().map(|(name, value)| (format!("{name:15}"), value)).collect();
+        let fields: Vec<(&str, String)> = fields.iter().map(|(name, value)| (name.as_str(), value.clone())).collect();
+        page.fields(&fields);
     }
 }
 

@@ -20,6 +20,26 @@ pub fn utc_and_local(time: Millis) -> String {
     rendered(time, &TimeZone::system())
 }
 
+/// `2026-03-01 12:00`: UTC to the minute, for columns whose heading says so.
+pub fn minute(time: Millis) -> String {
+    let stamp = i64::try_from(time.0).ok().and_then(|ms| Timestamp::from_millisecond(ms).ok());
+    stamp.map_or_else(|| time.to_string(), |stamp| stamp.to_zoned(TimeZone::UTC).strftime("%Y-%m-%d %H:%M").to_string())
+}
+
+/// What stands below a list: in which time its times are, and what the clock on the wall says.
+pub fn zone_note() -> String {
+    let Ok(now) = i64::try_from(now().0).map_err(drop).and_then(|ms| Timestamp::from_millisecond(ms).map_err(drop))
+    else {
+        return "Times are UTC.".to_owned();
+    };
+    let local = now.to_zoned(TimeZone::system());
+    if local.offset().is_zero() {
+        "Times are UTC.".to_owned()
+    } else {
+        local.strftime("Times are UTC; local time is %:z.").to_string()
+    }
+}
+
 fn rendered(time: Millis, zone: &TimeZone) -> String {
     let Some(stamp) = i64::try_from(time.0).ok().and_then(|ms| Timestamp::from_millisecond(ms).ok()) else {
         return time.to_string();
@@ -83,6 +103,7 @@ mod tests {
         let near = TimeZone::fixed(jiff::tz::offset(3));
         assert_eq!(rendered(noon, &near), "2026-03-01 12:00:00 UTC (15:00 +03:00)");
         assert!(rendered(Millis(u64::MAX), &near).contains("after 1970"));
+        assert_eq!(minute(noon), "2026-03-01 12:00");
     }
 
     #[test]

@@ -229,6 +229,11 @@ const EXERCISE_NAMES: [&str; 20] = [
 ];
 
 impl State {
+    /// Whether it is the code of a Member or observer State of the United Nations.
+    pub fn is_listed(&self) -> bool {
+        NAMES.binary_search_by_key(&self.code(), |(code, _)| code).is_ok()
+    }
+
     /// The short English name, `Exercise State XA` for exercise codes; the bare code where no name is known.
     ///
     /// A State may show another name: `display_name` in the configuration goes before it.
@@ -257,6 +262,7 @@ mod tests {
         assert!(NAMES.windows(2).all(|pair| pair[0].0 < pair[1].0));
         assert!(NAMES.iter().all(|(code, _)| !state(code).is_exercise()));
         assert_eq!(NAMES.len(), 193 + 2);
+        assert!(state("GB").is_listed() && !state("UK").is_listed() && !state("XA").is_listed());
     }
 
     #[test]

@@ -62,9 +62,9 @@ impl Lookup {
         self.store.message(&id)
     }
 
-    /// Ids of the messages that answer or acknowledge one.
-    pub(super) fn replies(&self, id: EntryId) -> Result<Vec<EntryId>, StoreError> {
-        Ok(self.store.replies(&id)?.iter().filter_map(|reply| reply.id).collect())
+    /// The messages that refer to one: acknowledgements, answers, corrections, …
+    pub(super) fn replies(&self, id: EntryId) -> Result<Vec<Message>, StoreError> {
+        self.store.replies(&id)
     }
 
     /// Messages that came, or that were sent, newest first.
@@ -79,7 +79,7 @@ impl Lookup {
             unacknowledged: filter.unacknowledged,
             // What a person acknowledged is told with the message itself.
             without_acknowledgements: !filter.machine && filter.kind.is_none(),
-            before_record: None,
+            before_record: filter.before,
         };
         self.pages(folder, filter)
     }
@@ -117,7 +117,7 @@ impl Lookup {
             to: filter.to,
             limit: filter.limit as usize,
             machine: filter.machine,
-            before_record: None,
+            before_record: filter.before,
         };
         let mut rows = Vec::new();
         while rows.len() < filter.limit as usize {

@@ -10,6 +10,7 @@ use super::StoreError;
 use super::batch::Batch;
 use super::key::{self, Folder, LogId};
 use super::log::{Location, MAX_HOLE, MAX_WITHDRAWN, receipt_value};
+use super::pending::{self, Pending};
 use super::row::{Flag, Row};
 
 type Done = Result<(), StoreError>;
@@ -30,7 +31,7 @@ pub(super) fn apply(batch: &mut Batch, tree: &sled::Tree, number: u64, record: &
         Act::VolumeOpened { place, leaf, body, .. } => {
             let log = own(place);
             append(batch, tree, log, 0, leaf, Location { record: number, payload: number })?;
-            opened(batch, tree, log, VolumeBody::decode(body.clone()).ok())
+            opened(batch, tree, log, VolumeBody::decode(body.clone()).ok().as_ref())
         }
         Act::Appended { place, leaf, queued } => appended(batch, tree, place, leaf, number, *queued),
         Act::Signed { place, root, .. } => compare(batch, tree, own(place), place.index, root),
@@ -132,9 +133,14 @@ fn append(batch: &mut Batch, tree: &sled::Tree, log: LogId, index: u64, leaf: &L
 }
 
 /// Entry 0 of a volume says which volume came before, and which bodies are gone.
-fn opened(batch: &mut Batch, tree: &sled::Tree, log: LogId, body: Option<VolumeBody>) -> Done {
+fn opened(batch: &mut Batch, tree: &sled::Tree, log: LogId, body: Option<&VolumeBody>) -> Done {
     let Some(body) = body else { return Ok(()) };
     batch.log(tree, log)?.open_with(body.before.as_ref());
+    withdrawn(batch, tree, log, body)
+}
+
+/// The bodies that a VOLUME entry lists as gone.
+fn withdrawn(batch: &mut Batch, tree: &sled::Tree, log: LogId, body: &VolumeBody) -> Done {
     let mut left = MAX_WITHDRAWN;
     for span in &body.unavailable {
         let Some(gone) = batch.log_numbered(tree, log.peer, log.own, span.volume)? else { continue };
@@ -176,19 +182,77 @@ fn stored(
     append(batch, tree, log, place.index, leaf, Location { record: item.number, payload: item.number })?;
     let header = leaf.header().ok();
     if place.index == 0 {
-        opened(batch, tree, log, volume_body(payload))?;
+        volume_stored(batch, tree, log, payload, item.number)?;
     }
     if let Some(header) = header.as_ref().filter(|header| header.is_machine()) {
-        void(batch, tree, log, header)?;
-        return consequences(batch, tree, place.peer, false, header, item.number);
+        return says(batch, tree, log, place.index, leaf, header, item.number);
     }
     let mut row = Row::new(item.number, item.time, header.as_ref(), item.body_len, item.enclosures);
     row.place(place.volume, place.index, item.number, None);
     row.set(Flag::Repeat, repeat);
     batch.add_row(tree, folder(place.peer, false), &row)?;
     match header.filter(|_| !repeat) {
-        Some(header) => consequences(batch, tree, place.peer, false, &header, item.number),
+        Some(header) => says(batch, tree, log, place.index, leaf, &header, item.number),
         None => Ok(()),
+    }
+}
+
+/// What a received entry says about other messages counts once a receipt of this node covers it.
+fn says(
+    batch: &mut Batch,
+    tree: &sled::Tree,
+    log: LogId,
+    index: u64,
+    leaf: &Leaf,
+    header: &Header,
+    record: u64,
+) -> Done {
+    if batch.log(tree, log)?.state.receipted > index {
+        void(batch, tree, log, header)?;
+        return consequences(batch, tree, log.peer, false, header, record);
+    }
+    use Kind::{Acknowledgement, Answer, Decline, Held, Refused, Void, Withdrawal};
+    let about_others = [Acknowledgement, Answer, Decline, Held, Refused, Void, Withdrawal];
+    if header.known_kind().is_some_and(|kind| about_others.contains(&kind)) {
+        pending::keep_entry(batch, &log, index, &leaf.header_bytes(), record);
+    }
+    Ok(())
+}
+
+/// The volume before is known at once, because a receipt reaches back through it; what is listed as gone, with the receipt.
+fn volume_stored(batch: &mut Batch, tree: &sled::Tree, log: LogId, payload: &Stowed, record: u64) -> Done {
+    let (Some(body), Stowed::Clear { body: bytes, .. }) = (volume_body(payload), payload) else { return Ok(()) };
+    let open = batch.log(tree, log)?;
+    open.open_with(body.before.as_ref());
+    if open.state.receipted > 0 {
+        return withdrawn(batch, tree, log, &body);
+    }
+    if !body.unavailable.is_empty() {
+        pending::keep_volume(batch, &log, bytes, record);
+    }
+    Ok(())
+}
+
+/// A receipt of this node over `size` entries of a peer's log: what they say about other messages is told from now on.
+fn release(batch: &mut Batch, tree: &sled::Tree, log: LogId, size: u64) -> Done {
+    loop {
+        let some = pending::take(batch, tree, &log, size)?;
+        if some.is_empty() {
+            return Ok(());
+        }
+        for pending in some {
+            match pending {
+                Pending::Entry(header, record) => {
+                    void(batch, tree, log, &header)?;
+                    consequences(batch, tree, log.peer, false, &header, record)?;
+                }
+                Pending::Volume(body) => withdrawn(batch, tree, log, &body)?,
+            }
+        }
+        if batch.is_due() {
+            // What is left is still there if the process ends here: the same record is taken in again.
+            batch.commit(tree)?;
+        }
     }
 }
 
@@ -220,7 +284,7 @@ fn fetched(batch: &mut Batch, tree: &sled::Tree, place: &Place, leaf: &Leaf, pay
     let location = Location { record: item.number, payload: payload_record };
     append(batch, tree, log, place.index, leaf, location)?;
     if place.index == 0 {
-        return opened(batch, tree, log, volume_body(payload));
+        return opened(batch, tree, log, volume_body(payload).as_ref());
     }
     let Some(header) = message else {
         return header.map_or(Ok(()), |header| void(batch, tree, log, &header));
@@ -257,6 +321,10 @@ fn cosigned(batch: &mut Batch, tree: &sled::Tree, place: &Place, root: &Hash, li
 fn receipted(batch: &mut Batch, tree: &sled::Tree, log: LogId, size: u64, time: Option<u64>, record: u64) -> Done {
     let (mut log, mut size) = (log, size);
     loop {
+        let receipted = batch.known_log(tree, log)?.map(|open| open.state.receipted);
+        if !log.own && receipted.is_some_and(|receipted| receipted < size) {
+            release(batch, tree, log, size)?;
+        }
         let Some(open) = batch.known_log(tree, log)?.filter(|open| open.state.receipted < size) else { return Ok(()) };
         open.state.receipted = size;
         open.state.receipts += 1;
@@ -309,6 +377,9 @@ fn consequences(
             at_target(batch, tree, peer, !by_us, target, |row| {
                 if !about_files {
                     row.set(Flag::Refused, true);
+                    row.refused = header.code;
+                } else if !row.has(Flag::Refused) {
+                    row.set(Flag::FilesRefused, true);
                     row.refused = header.code;
                 }
             })

@@ -46,6 +46,8 @@ pub(super) struct Batch {
     postings: BTreeSet<Posting>,
     /// Values that are full, and receipts.
     puts: BTreeMap<Vec<u8>, Vec<u8>>,
+    /// Values that were taken out.
+    removes: BTreeSet<Vec<u8>>,
     /// About how many bytes a commit would write.
     changed: usize,
 }
@@ -72,6 +74,34 @@ impl Batch {
     pub(super) fn put(&mut self, key: Vec<u8>, value: Vec<u8>) {
         self.changed += value.len();
         self.puts.insert(key, value);
+    }
+
+    /// Takes the first values of a range of keys out, at most `most`, whether they were written already or not.
+    pub(super) fn take_range(
+        &mut self,
+        tree: &sled::Tree,
+        range: std::ops::Range<Vec<u8>>,
+        most: usize,
+    ) -> Result<Vec<Vec<u8>>, StoreError> {
+        let mut found = BTreeMap::new();
+        for item in tree.range(range.clone()) {
+            let (key, value) = item?;
+            if found.len() == most {
+                break;
+            }
+            if !self.removes.contains(&key[..]) {
+                found.insert(key.to_vec(), sealed::open(&key, &value)?.to_vec());
+            }
+        }
+        let unwritten = self.puts.range(range).take(most);
+        found.extend(unwritten.map(|(key, value)| (key.clone(), value.clone())));
+        let taken: Vec<(Vec<u8>, Vec<u8>)> = found.into_iter().take(most).collect();
+        for (key, _) in &taken {
+            self.puts.remove(key);
+            self.removes.insert(key.clone());
+            self.changed += key.len();
+        }
+        Ok(taken.into_iter().map(|(_, value)| value).collect())
     }
 
     /// The volume of a log, opened where it is not known yet.
@@ -263,6 +293,9 @@ impl Batch {
     /// Writes everything in one step.
     pub(super) fn commit(&mut self, tree: &sled::Tree) -> Result<(), StoreError> {
         let mut batch = sled::Batch::default();
+        for key in std::mem::take(&mut self.removes) {
+            batch.remove(key);
+        }
         for (key, value) in std::mem::take(&mut self.puts) {
             let value = sealed::seal(&key, value);
             batch.insert(key, value);

@@ -131,12 +131,19 @@ fn whole(batch: &Batch, tree: &sled::Tree) -> Result<Checked, StoreError> {
         let (key, value) = item?;
         checked.messages += check_rows(&key, &value)?;
     }
+    let mut pending = 0;
+    for item in tree.scan_prefix(key::all_pending()) {
+        let (key, value) = item?;
+        sealed::open(&key, &value)?;
+        pending += 1;
+    }
     batch.runs().check(tree)?;
     checked.names = batch.runs().count();
     let counts = [
         ("volumes of logs", checked.logs, cursor.logs),
         ("entries", checked.entries, cursor.entries),
         ("messages", checked.messages, cursor.rows),
+        ("entries that wait for a receipt", pending, cursor.pending),
     ];
     match counts.iter().find(|(_, found, expected)| found != expected) {
         Some((what, found, expected)) => Err(damaged(format!("{found} of {expected} {what} are there"))),
@@ -210,6 +217,13 @@ fn compare(ours: &Inner, theirs: &Inner, faults: &mut Faults) -> Result<(), Stor
     }
     if others.next().is_some() {
         faults.add("rows of messages are missing".to_owned());
+    }
+    // As many as in the journal, because the cursors are equal.
+    for (a, b) in left.scan_prefix(key::all_pending()).zip(right.scan_prefix(key::all_pending())) {
+        if a? != b? {
+            faults.add("what waits for a receipt differs from the journal".to_owned());
+            break;
+        }
     }
     Ok(())
 }

@@ -7,7 +7,7 @@ use super::row::Fields;
 use super::{StoreError, sealed};
 
 /// The form of everything in sled. Another number than this one: rebuild.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// How far the journal has been taken in.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -30,6 +30,8 @@ pub(super) struct Cursor {
     pub entries: u64,
     /// Volumes of logs.
     pub logs: u64,
+    /// Entries whose words about other messages wait for a receipt.
+    pub pending: u64,
     /// Records that could not be read.
     pub unread: u64,
 }
@@ -37,8 +39,16 @@ pub(super) struct Cursor {
 impl Cursor {
     pub(super) fn encode(&self) -> Vec<u8> {
         let mut out = VERSION.to_be_bytes().to_vec();
-        for number in [self.next_record, self.group_record, self.rows, self.names, self.entries, self.logs, self.unread]
-        {
+        for number in [
+            self.next_record,
+            self.group_record,
+            self.rows,
+            self.names,
+            self.entries,
+            self.logs,
+            self.pending,
+            self.unread,
+        ] {
             out.extend_from_slice(&number.to_be_bytes());
         }
         out.extend_from_slice(&self.chain);
@@ -67,13 +77,14 @@ impl Cursor {
         if fields.u32() != VERSION {
             return Err(StoreError::Damaged("it was written by another version of this program".to_owned()));
         }
-        let [next_record, group_record, rows, names, entries, logs, unread] = std::array::from_fn(|_| fields.u64());
+        let [next_record, group_record, rows, names, entries, logs, pending, unread] =
+            std::array::from_fn(|_| fields.u64());
         let chain = fields.take();
         let has_journal = fields.take::<1>()[0] == 1;
         let journal = JournalId(fields.take());
         let me = Folder::from_bytes(fields.0).map(|folder| folder.peer);
         let journal = has_journal.then_some(journal);
-        Ok(Self { next_record, group_record, chain, journal, me, rows, names, entries, logs, unread })
+        Ok(Self { next_record, group_record, chain, journal, me, rows, names, entries, logs, pending, unread })
     }
 }
 
@@ -95,6 +106,7 @@ mod tests {
             names: 9,
             entries: 6,
             logs: 2,
+            pending: 3,
             unread: 1,
         };
         db.insert(key::CURSOR, sealed::seal(key::CURSOR, cursor.encode())).unwrap();

@@ -13,6 +13,7 @@ const LOCATIONS: u8 = b'l';
 const RECEIPT: u8 = b'r';
 const ROWS: u8 = b'm';
 const POSTINGS: u8 = b'p';
+const PENDING: u8 = b'w';
 
 /// A volume of a log: whose log, with whom, which volume.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -116,6 +117,15 @@ pub(super) fn receipt(log: &LogId, size: u64) -> Vec<u8> {
 
 pub(super) fn receipts(log: &LogId) -> Vec<u8> {
     key(RECEIPT, &[&log.bytes()])
+}
+
+/// What an entry says about other messages, until a receipt covers it.
+pub(super) fn pending(log: &LogId, index: u64) -> Vec<u8> {
+    key(PENDING, &[&log.bytes(), &index.to_be_bytes()])
+}
+
+pub(super) fn all_pending() -> Vec<u8> {
+    vec![PENDING]
 }
 
 /// Rows of messages from a record number on.

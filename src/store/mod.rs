@@ -24,6 +24,7 @@ mod key;
 mod list;
 mod log;
 mod open;
+mod pending;
 mod posting;
 mod proof;
 mod row;

@@ -37,6 +37,8 @@ pub(super) enum Flag {
     Read = 1 << 11,
     HasCase = 1 << 12,
     HasReply = 1 << 13,
+    /// Some of the files are not taken; `refused` has the code, unless the text is refused, too.
+    FilesRefused = 1 << 14,
 }
 
 /// A row as it is stored.
@@ -350,6 +352,8 @@ pub struct Message {
     pub acknowledged: Option<Acknowledged>,
     /// The code with which it was not accepted.
     pub refused: Option<u32>,
+    /// The code with which some of the files are not taken; the text is not touched by it.
+    pub files_refused: Option<u32>,
     /// The holder has all files.
     pub held: bool,
     /// An answer in substance came, or was given.
@@ -399,6 +403,7 @@ impl Message {
             receipt,
             acknowledged: row.has(Flag::Acknowledged).then_some(acknowledged),
             refused: row.has(Flag::Refused).then_some(row.refused),
+            files_refused: (row.has(Flag::FilesRefused) && !row.has(Flag::Refused)).then_some(row.refused),
             held: row.has(Flag::Held),
             answered: row.has(Flag::Answered),
             declined: row.has(Flag::Declined),

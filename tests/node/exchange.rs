@@ -206,7 +206,7 @@ async fn reading_sends_nothing_and_an_acknowledgement_is_a_persons() {
     assert_eq!(b.call(acknowledge(false, false)).await.unwrap_err().code, "not-a-terminal");
     b.call(acknowledge(false, true)).await.unwrap();
     until("the author hears of it", async || a.outbox().await[0].state == MessageState::Acknowledged).await;
-    assert_eq!(b.call(acknowledge(true, false)).await.unwrap_err().code, "already-acknowledged");
+    assert_eq!(b.call(acknowledge(false, true)).await.unwrap_err().code, "already-acknowledged");
     a.all_holds().await;
     b.all_holds().await;
 }

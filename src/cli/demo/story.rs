@@ -174,7 +174,7 @@ impl Story {
         let case = self.show(xb, message).await?.row.case;
         let answer = self.send(out, Draft { case, in_reply_to: Some(message), ..Draft::of(&ANSWER) }, &[]).await?;
         until("waiting for the answer at XA", async || {
-            Ok(self.show(xa, message).await?.replies.contains(&answer).then_some(()))
+            Ok(self.show(xa, message).await?.references.iter().any(|one| one.id == answer).then_some(()))
         })
         .await
     }

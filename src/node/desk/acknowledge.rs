@@ -12,10 +12,10 @@ const DOING: &str = "acknowledging a message";
 /// How it is known that a person acknowledges.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Ground {
-    /// Installed: a user of the group, on a terminal.
-    Terminal,
+    /// Installed: a user of the group, on a terminal. `seen`: the daemon has looked, and it has one.
+    Terminal { seen: bool },
     /// The daemon's own user on a terminal, without a group: whoever that is, it is one and the same.
-    SingleUser,
+    SingleUser { seen: bool },
     /// `verbale demo` plays the officer and says so.
     Demo,
 }
@@ -23,8 +23,10 @@ pub(super) enum Ground {
 impl Ground {
     fn word(self) -> &'static str {
         match self {
-            Self::Terminal => "on a terminal",
-            Self::SingleUser => "on a terminal, single-user",
+            Self::Terminal { seen: true } => "on a terminal",
+            Self::Terminal { seen: false } => "on a terminal, as the command says",
+            Self::SingleUser { seen: true } => "on a terminal, single-user",
+            Self::SingleUser { seen: false } => "on a terminal, as the command says, single-user",
             Self::Demo => "demo plays the officer",
         }
     }
@@ -46,10 +48,13 @@ pub(super) fn judge(
         let why = "the daemon's own user cannot acknowledge: that would be the machine, not a person";
         return Err(Failure::new(code::FORBIDDEN, DOING, why, "acknowledge as a user of the socket's group"));
     }
-    match (acknowledge.on_terminal, acknowledge.demo, installed) {
+    // The command's word counts only where the kernel does not say otherwise.
+    let on_terminal = acknowledge.on_terminal && caller.terminal != Some(false);
+    let seen = caller.terminal == Some(true);
+    match (on_terminal, acknowledge.demo, installed) {
         (_, true, false) if may_demo => Ok(Ground::Demo),
-        (true, false, true) => Ok(Ground::Terminal),
-        (true, false, false) => Ok(Ground::SingleUser),
+        (true, false, true) => Ok(Ground::Terminal { seen }),
+        (true, false, false) => Ok(Ground::SingleUser { seen }),
         (_, true, _) | (false, false, _) => {
             let why = "an acknowledgement is a person's act and must be confirmed on a terminal";
             Err(Failure::new(code::NOT_A_TERMINAL, DOING, why, "run `verbale ack` on a terminal"))
@@ -111,7 +116,8 @@ impl Inner {
             Answer::Delivered { .. } => MessageState::Delivered,
             Answer::Done | Answer::Queued { .. } | Answer::Ended { .. } => MessageState::Queued,
         };
-        Ok(Reply::Sent(vec![Sent { peer: message.peer, id: acknowledge.id, state, receipt_time: None }]))
+        let (peer, case) = (message.peer, message.case);
+        Ok(Reply::Sent(vec![Sent { peer, id: acknowledge.id, state, receipt_time: None, case }]))
     }
 }
 
@@ -130,13 +136,18 @@ mod tests {
 
     #[test]
     fn only_a_person_acknowledges() {
-        let word_in = |may_demo, installed, is_daemon_user, on_terminal, demo| {
-            let caller = Caller { uid: 1, is_daemon_user };
+        let word_seen = |terminal, may_demo, installed, is_daemon_user, on_terminal, demo| {
+            let caller = Caller { uid: 1, is_daemon_user, terminal };
             let (message, id) = (EntryId([1; 16]), EntryId([2; 16]));
             let asked = Acknowledge { message, id, on_terminal, demo };
             judge(installed, may_demo, caller, &asked).map(Ground::word).map_err(|failure| failure.code)
         };
+        let word_in = |may_demo, installed, user, on, demo| word_seen(Some(true), may_demo, installed, user, on, demo);
         let word = |installed, user, terminal, demo| word_in(true, installed, user, terminal, demo);
+        let unseen = "on a terminal, as the command says";
+        assert_eq!(word_seen(None, true, true, false, true, false), Ok(unseen));
+        assert_eq!(word_seen(Some(false), true, true, false, true, false), Err("not-a-terminal".into()));
+        assert_eq!(word_seen(Some(false), true, false, true, true, false), Err("not-a-terminal".into()));
         assert_eq!(word_in(false, false, true, false, true), Err("not-a-terminal".into()), "only in the demonstration");
         assert_eq!(word(false, true, true, false), Ok("on a terminal, single-user"));
         assert_eq!(word(false, true, false, true), Ok("demo plays the officer"));

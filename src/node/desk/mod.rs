@@ -62,7 +62,9 @@ impl Backend for Front {
             Request::PeerAdd(add) => inner.peer_add(caller, add).await,
             Request::PeerList => inner.peer_list().await,
             Request::PeerShow { peer } => inner.peer_show(peer).await,
-            Request::PeerAct { peer, action } => inner.peer_act(caller, peer, action).await,
+            Request::PeerAct { peer, action, confirmed_by_flag } => {
+                inner.peer_act(caller, peer, action, confirmed_by_flag).await
+            }
             Request::Ping { peer, id, timeout_ms } => inner.ping(caller, peer, id, timeout_ms).await,
             Request::LogShow(filter) => inner.log_show(filter).await,
             Request::LogVerify => inner.log_verify().await,

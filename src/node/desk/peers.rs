@@ -68,8 +68,19 @@ impl Inner {
         views(&self.node, names).await.map(Reply::Peers).map_err(super::stopping)
     }
 
-    pub(super) async fn peer_act(&self, caller: Caller, peer: NodeName, action: PeerAction) -> Result<Reply, Failure> {
+    pub(super) async fn peer_act(
+        &self,
+        caller: Caller,
+        peer: NodeName,
+        action: PeerAction,
+        confirmed_by_flag: bool,
+    ) -> Result<Reply, Failure> {
         let officer = self.officer(caller).await?;
+        if confirmed_by_flag && self.node.with_roster(|roster| roster.peer(peer).is_some()) {
+            let text = format!("{action:?} {peer} without typing the code again");
+            let subject = "confirmed-by-flag".to_owned();
+            self.node.command_and_go_on(Command::Note { subject, peer: Some(peer), text, officer });
+        }
         let change = |change| Command::ChangePeer { peer, change, officer };
         let (doing, command) = match action {
             PeerAction::Suspend => ("suspending a peer", change(Change::Suspended)),

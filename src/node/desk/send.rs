@@ -53,13 +53,15 @@ impl Inner {
         };
         let mut answers = Vec::with_capacity(send.to.len());
         for to in &send.to {
-            let command = self.command_for(&send, &shared, *to, answered.as_ref()).await?;
-            answers.push((*to, self.node.order(command).map_err(super::stopping)?));
+            let case = case_of(&send, *to, answered.as_ref());
+            let command = self.command_for(&send, &shared, *to, case, answered.as_ref()).await?;
+            answers.push((*to, case, self.node.order(command).map_err(super::stopping)?));
         }
         let mut sent = Vec::with_capacity(answers.len());
-        for (to, answer) in answers {
+        for (to, case, answer) in answers {
             let answer = answer.await.map_err(|_| super::stopping(super::Stopped))?;
-            sent.push(self.outcome(to, answer, send.wait).await?);
+            let (state, receipt_time) = self.outcome(to, answer, send.wait).await?;
+            sent.push(Sent { peer: to.peer, id: to.id, state, receipt_time, case });
         }
         Ok(Reply::Sent(sent))
     }
@@ -101,14 +103,10 @@ impl Inner {
         send: &Send,
         shared: &Shared,
         to: SendTo,
+        case: Option<CaseId>,
         answered: Option<&Message>,
     ) -> Result<Command, Failure> {
         let answered = answered.filter(|message| message.peer == to.peer);
-        let case = match (send.case, send.new_case) {
-            (Some(case), _) => Some(case),
-            (None, true) => Some(fresh_case()?),
-            (None, false) => answered.and_then(|message| message.case),
-        };
         let enclosures = self.give(to.id, send).await?;
         let count = u32::try_from(enclosures.len()).expect("at most 64 were checked");
         let body = Body { enclosures, ..shared.body.clone() };
@@ -162,8 +160,13 @@ impl Inner {
         super::blocking(DOING, move || uploads.give(&node, message, &tokens)).await?
     }
 
-    async fn outcome(&self, to: SendTo, answer: Answer, wait: WaitFor) -> Result<Sent, Failure> {
-        let (state, receipt_time) = match answer {
+    async fn outcome(
+        &self,
+        to: SendTo,
+        answer: Answer,
+        wait: WaitFor,
+    ) -> Result<(MessageState, Option<Millis>), Failure> {
+        Ok(match answer {
             Answer::Denied(denied) => return Err(super::refused(DOING, &denied)),
             Answer::Ended { why: Drop::Cancelled, .. } => (MessageState::Cancelled, None),
             Answer::Ended { why: Drop::Expired, .. } => (MessageState::Expired, None),
@@ -176,8 +179,7 @@ impl Inner {
                 None => (MessageState::Queued, None),
             },
             Answer::Done | Answer::Queued { .. } | Answer::Delivered { .. } => self.wait_for(to.id, wait).await?,
-        };
-        Ok(Sent { peer: to.peer, id: to.id, state, receipt_time })
+        })
     }
 
     /// Waits until the index tells that the message has come as far as is wanted.
@@ -223,7 +225,9 @@ fn reached(message: &Message, wait: WaitFor) -> Option<MessageState> {
             // Without files the receipt is all that there is to hold.
             let nothing = message.enclosures == 0 && message.receipt.is_some();
             let state = if nothing && state == MessageState::Delivered { MessageState::Held } else { state };
-            (message.held || nothing || acknowledged || ended).then_some(state)
+            // Files that are not taken will not be held, however long one waits.
+            let settled = message.held || message.files_refused.is_some();
+            (settled || nothing || acknowledged || ended).then_some(state)
         }
         WaitFor::Receipt => (message.receipt.is_some() || acknowledged || ended).then_some(state),
         WaitFor::Queued => Some(state),
@@ -238,11 +242,21 @@ fn first(send: &Send) -> String {
     send.to.first().map(|to| to.id.to_string()).unwrap_or_default()
 }
 
-fn fresh_case() -> Result<CaseId, Failure> {
-    let mut case = [0; 16];
-    aws_lc_rs::rand::fill(&mut case)
-        .map_err(|_| Failure::new(code::INTERNAL, DOING, "the system gives no random bytes", ""))?;
-    Ok(CaseId(case))
+fn case_of(send: &Send, to: SendTo, answered: Option<&Message>) -> Option<CaseId> {
+    match (send.case, send.new_case) {
+        (Some(case), _) => Some(case),
+        (None, true) => Some(case_begun_by(to.id)),
+        (None, false) => answered.filter(|message| message.peer == to.peer)?.case,
+    }
+}
+
+/// The case that a message begins. It follows from the message's random id, so that a repeated command begins the same
+/// one, and tells no more than that.
+fn case_begun_by(id: EntryId) -> CaseId {
+    let mut bytes = b"verbale case v1\0".to_vec();
+    bytes.extend_from_slice(&id.0);
+    let hash = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &bytes);
+    CaseId(*hash.as_ref().first_chunk().expect("SHA-256 gives 32 bytes"))
 }
 
 /// What the command must keep to, as the commands check it too before they upload; and no id twice.

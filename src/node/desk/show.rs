@@ -5,8 +5,8 @@ use std::sync::{Mutex, PoisonError};
 
 use super::Inner;
 use crate::api::{
-    Caller, EnclosureState, EnclosureView, Failure, Folder, LogFilter, MessageRow, MessageState, MessageView, Reply,
-    TextView, code,
+    Caller, EnclosureState, EnclosureView, Failure, Folder, LogFilter, MessageRow, MessageState, MessageView,
+    Reference, Reply, TextView, code,
 };
 use crate::exchange::{Command, Place};
 use crate::name::{EntryId, Kind, Millis, RefusalCode};
@@ -119,6 +119,8 @@ fn row(message: &Message, subject: String) -> MessageRow {
         kind: kind_word(message.kind),
         time: message.time,
         recorded: message.recorded,
+        sent: (!message.outgoing || message.place.is_some()).then_some(message.time),
+        record: message.record,
         precedence: message.precedence,
         tlp: message.tlp,
         exercise: message.exercise,
@@ -213,8 +215,39 @@ fn view(node: &Node, message: &Message) -> MessageView {
         enclosures: enclosures(node, message, &body.enclosures),
         receipt_time: receipt_time.map(|seconds| Millis(seconds.saturating_mul(1000))),
         acknowledged: message.acknowledged.map(|acknowledged| acknowledged.time),
-        replies: message.id.and_then(|id| node.index.replies(id).ok()).unwrap_or_default(),
+        references: references(node, message),
         refused: message.refused.map(refusal_word).unwrap_or_default(),
+        files_refused: message.files_refused.map(refusal_word).unwrap_or_default(),
+        expires: message.expires,
+    }
+}
+
+/// What refers to a message. What the other side wrote about a message of its own is no answer of this side, so who wrote
+/// it is told with it.
+fn references(node: &Node, message: &Message) -> Vec<Reference> {
+    let Some(id) = message.id else { return Vec::new() };
+    let found = node.index.replies(id).unwrap_or_default();
+    let between = found.into_iter().filter(|other| other.peer == message.peer && !other.expired && !other.cancelled);
+    between
+        .filter_map(|other| {
+            Some(Reference {
+                id: other.id?,
+                folder: if other.outgoing { Folder::Outbox } else { Folder::Inbox },
+                kind: kind_word(other.kind),
+                time: other.time,
+            })
+        })
+        .collect()
+}
+
+/// How far a file has come: `here` in the folder, `held` as the journal says, `ended` without it.
+fn enclosure_state(message: &Message, here: bool, held: bool, ended: bool) -> EnclosureState {
+    match (message.outgoing || held, here) {
+        (true, true) => EnclosureState::Held,
+        (true, false) => EnclosureState::Lost,
+        // A message that was withdrawn before its files were asked for, or that is not accepted, brings none.
+        (false, _) if ended || message.refused.is_some() => EnclosureState::Missing,
+        (false, _) => EnclosureState::Coming,
     }
 }
 
@@ -226,11 +259,8 @@ fn enclosures(node: &Node, message: &Message, files: &[crate::wire::Enclosure]) 
     let view = |(ordinal, file): (u32, &crate::wire::Enclosure)| {
         let bit = 1u64.checked_shl(ordinal).unwrap_or(0);
         let here = message.id.is_some_and(|id| node.enclosures.has(&id, ordinal));
-        let state = match (message.outgoing, here) {
-            (_, true) if message.outgoing || message.enclosures_held & bit != 0 => EnclosureState::Held,
-            (false, _) if message.enclosures_ended & bit == 0 && message.refused.is_none() => EnclosureState::Coming,
-            _ => EnclosureState::Missing,
-        };
+        let is = |bits: u64| bits & bit != 0;
+        let state = enclosure_state(message, here, is(message.enclosures_held), is(message.enclosures_ended));
         EnclosureView {
             ordinal,
             name: file.name.clone(),

@@ -1,47 +1,15 @@
 //! The commands as a conversation: what is typed, what is answered, and the exit code.
 
-use std::io::Write;
+mod desk;
+mod scripted;
+
 use std::path::Path;
-use std::process::{Command, Output, Stdio};
-use std::sync::{Arc, Mutex};
+use std::process::Output;
 
-use bytes::Bytes;
+use scripted::*;
 use tempfile::TempDir;
-use tokio::sync::oneshot;
-use verbale::api::{
-    Backend, Caller, EnclosureState, EnclosureToken, EnclosureView, Failure, Folder, MessageRow, MessageState,
-    MessageView, Reply, Request, SOCKET_NAME, Sent, Socket, TextView, Upload, VerifyView, code, serve,
-};
-use verbale::name::{Desk, EntryId, Kind, Millis, Pap, Precedence, Tlp};
-use verbale::wire::ReplyExpected;
-
-fn verbale(arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_verbale"));
-    for (name, _) in std::env::vars_os() {
-        if name.to_string_lossy().starts_with("VERBALE") {
-            command.env_remove(name);
-        }
-    }
-    command.env("TZ", "UTC").args(arguments).stdin(Stdio::null());
-    command
-}
-
-fn run(arguments: &[&str]) -> Output {
-    verbale(arguments).output().expect("the program runs")
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8(bytes.to_vec()).expect("UTF-8")
-}
-
-/// Exit code, standard output, standard error.
-fn said(output: &Output) -> (Option<i32>, String, String) {
-    (output.status.code(), text(&output.stdout), text(&output.stderr))
-}
-
-fn path(folder: &TempDir) -> &str {
-    folder.path().to_str().expect("UTF-8")
-}
+use verbale::api::{Request, code};
+use verbale::name::{Kind, Tlp};
 
 #[test]
 fn without_a_daemon_every_command_that_needs_one_says_how_to_start_it() {
@@ -159,193 +127,18 @@ fn a_passphrase_that_is_too_short_leaves_nothing_behind() {
     assert!(!dir.exists() && !folder.path().join("XA-root.key").exists());
 }
 
-/// A daemon with one message, whose author tries tricks.
-#[derive(Clone, Default)]
-struct Scripted(Arc<Mutex<Vec<Request>>>);
-
-struct Swallowed(String);
-
-impl Upload for Swallowed {
-    async fn write(&mut self, _: Bytes) -> Result<(), Failure> {
-        Ok(())
-    }
-
-    async fn finish(self) -> Result<EnclosureToken, Failure> {
-        Ok(EnclosureToken {
-            token: "t".into(),
-            name: self.0,
-            media_type: String::new(),
-            size: 5,
-            sha256: String::new(),
-        })
-    }
-}
-
-const MESSAGE: EntryId = EntryId([0x3f; 16]);
-const FILE: &[u8] = b"bytes";
-const FILE_SHA256: &str = "277089d91c0bdf4f2e6862ba7e4a07605119431f5d13f726dd352b06f1b206a9";
-
-fn row() -> MessageRow {
-    MessageRow {
-        id: MESSAGE,
-        folder: Folder::Inbox,
-        peer: "XB".parse().expect("a name"),
-        kind: "warning".into(),
-        time: Millis(1_772_366_400_000),
-        recorded: Millis(1_772_366_400_500),
-        precedence: Precedence::Priority,
-        tlp: Tlp::Amber,
-        exercise: true,
-        state: MessageState::Received,
-        subject: "انقطاع \u{202e}\u{1b}[2J".into(),
-        enclosures: 1,
-        case: None,
-        repeat: false,
-        read: false,
-    }
-}
-
-fn view() -> MessageView {
-    MessageView {
-        row: row(),
-        origin: "verbale/XB/XA/1.5f0c9a3e7b2d4410".into(),
-        index: Some(7),
-        from_desk: Some(Desk::Technical),
-        to_desk: Some(Desk::Technical),
-        pap: Pap::None,
-        marking: "OFFICIAL\nforged: line".into(),
-        own_reference: String::new(),
-        justification: String::new(),
-        reply_expected: ReplyExpected::IfConvenient,
-        in_reply_to: None,
-        texts: vec![TextView {
-            language: "ar".into(), subject: String::new(), text: "سطر أول\nline \u{1b}two".into()
-        }],
-        absent: String::new(),
-        enclosures: vec![EnclosureView {
-            ordinal: 0,
-            name: "../../up.txt".into(),
-            media_type: "text/plain".into(),
-            size: 5,
-            sha256: FILE_SHA256.into(),
-            state: EnclosureState::Held,
-        }],
-        receipt_time: Some(Millis(1_772_366_401_000)),
-        acknowledged: None,
-        replies: Vec::new(),
-        refused: String::new(),
-    }
-}
-
-impl Backend for Scripted {
-    type Upload = Swallowed;
-
-    async fn call(&self, _: Caller, request: Request) -> Result<Reply, Failure> {
-        self.0.lock().expect("no panic elsewhere").push(request.clone());
-        let sent = |state, receipt_time| {
-            move |to: &verbale::api::SendTo| Sent { peer: to.peer, id: to.id, state, receipt_time }
-        };
-        Ok(match request {
-            Request::Inbox(_) => Reply::Messages(vec![row()]),
-            Request::Outbox(_) => Reply::Messages(Vec::new()),
-            Request::Show { message: MESSAGE } => Reply::Message(Box::new(view())),
-            Request::Send(send) if send.wait == verbale::api::WaitFor::Queued => {
-                Reply::Sent(send.to.iter().map(sent(MessageState::Queued, None)).collect())
-            }
-            Request::Send(send) => {
-                let time = Some(Millis(1_772_366_402_000));
-                Reply::Sent(send.to.iter().map(sent(MessageState::Delivered, time)).collect())
-            }
-            Request::Acknowledge(ack) => {
-                let (peer, state) = ("XB".parse().expect("a name"), MessageState::Queued);
-                Reply::Sent(vec![Sent { peer, id: ack.id, state, receipt_time: None }])
-            }
-            Request::LogVerify => Reply::Verified(Box::new(VerifyView {
-                faults: vec!["journal/000001: group at 4096 is damaged".into()],
-                ..VerifyView::default()
-            })),
-            _ => return Err(Failure::new(code::UNKNOWN_MESSAGE, "asking", "there is none", "Look elsewhere.")),
-        })
-    }
-
-    async fn upload(&self, _: Caller, name: String, _: String) -> Result<Swallowed, Failure> {
-        Ok(Swallowed(name))
-    }
-
-    async fn enclosure(&self, _: Caller, _: EntryId, _: u32, offset: u64) -> Result<Bytes, Failure> {
-        Ok(Bytes::from_static(&FILE[FILE.len().min(usize::try_from(offset).expect("small"))..]))
-    }
-}
-
-/// The scripted daemon in a thread of its own, as long as this lives.
-struct Daemon {
-    folder: TempDir,
-    script: Scripted,
-    stop: Option<oneshot::Sender<()>>,
-    thread: Option<std::thread::JoinHandle<()>>,
-}
-
-impl Daemon {
-    fn start() -> Self {
-        let folder = TempDir::new().expect("a folder");
-        let script = Scripted::default();
-        let socket = Socket::bind(&folder.path().join(SOCKET_NAME), None).expect("binds");
-        let (stop, stopped) = oneshot::channel::<()>();
-        let backend = script.clone();
-        let thread = std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-            let serving = serve(socket, backend, async {
-                let _ = stopped.await;
-            });
-            runtime.block_on(serving).expect("serves");
-        });
-        Self { folder, script, stop: Some(stop), thread: Some(thread) }
-    }
-
-    fn ask(&self, arguments: &[&str]) -> (Option<i32>, String, String) {
-        said(&verbale(arguments).arg("--dir").arg(self.folder.path()).output().expect("the program runs"))
-    }
-
-    fn requests(&self) -> Vec<Request> {
-        self.script.0.lock().expect("no panic elsewhere").clone()
-    }
-
-    /// Asks on a terminal of its own, made by `script` (util-linux); `None` where that is not installed.
-    fn ask_on_a_terminal(&self, arguments: &str, typed: &str) -> Option<(Option<i32>, String)> {
-        let program = format!("{} {arguments} --dir {}", env!("CARGO_BIN_EXE_verbale"), self.folder.path().display());
-        let mut terminal = Command::new("script")
-            .args(["-q", "-e", "-c", &program, "/dev/null"])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .ok()?;
-        let mut keyboard = terminal.stdin.take().expect("piped");
-        keyboard.write_all(format!("{typed}\n").as_bytes()).expect("types");
-        let output = terminal.wait_with_output().expect("ends");
-        drop(keyboard);
-        Some((output.status.code(), text(&output.stdout)))
-    }
-}
-
-impl Drop for Daemon {
-    fn drop(&mut self) {
-        drop(self.stop.take());
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
-        }
-    }
-}
-
 #[test]
 fn a_message_is_shown_without_its_authors_tricks_and_reading_sends_nothing() {
     let daemon = Daemon::start();
     let (exit, out, err) = daemon.ask(&["show", "3f3f"]);
     assert_eq!((exit, err.as_str()), (Some(0), ""));
     assert!(out.starts_with("EXERCISE EXERCISE EXERCISE\n\u{2068}انقطاع \\u{202e}\\u{1b}[2J\u{2069}\n"), "{out:?}");
-    assert!(out.contains("XB (Exercise State XB)") && out.contains("2026-03-01 12:00:00 UTC\n"), "{out}");
+    assert!(out.contains("  from             XB (Exercise State XB), technical desk\n"), "{out}");
+    assert!(out.contains("  sent             2026-03-01 12:00:00 UTC by its clock\n"), "{out}");
     assert!(out.contains("OFFICIAL\\nforged: line"), "{out}");
-    assert!(out.contains("\nسطر أول\nline \\u{1b}two\n"), "{out:?}");
-    assert!(out.contains("  acknowledgement  none\n  answers          none\n"), "{out}");
+    assert!(out.contains("\n  | \u{2067}سطر أول\u{2069}\n  | line \\u{1b}two\n"), "{out:?}");
+    let fate = "  acknowledgement  none yet\n  answer           none yet\n  withdrawn by     withdrawal d1d1d1d1d1d1, ";
+    assert!(out.contains(fate), "{out}");
     assert!(out.contains("Reading it has sent nothing to the other State."), "{out}");
     assert!(!out.contains('\u{1b}'));
     let (_, json, _) = daemon.ask(&["show", "3f3f", "--json"]);
@@ -375,7 +168,7 @@ fn drill_traffic_is_listed_apart() {
     let daemon = Daemon::start();
     let (exit, out, _) = daemon.ask(&["inbox"]);
     assert_eq!(exit, Some(0));
-    assert!(out.starts_with("EXERCISE messages\nid        time"), "{out}");
+    assert!(out.starts_with("EXERCISE messages\nid        received          from"), "{out}");
 }
 
 #[test]
@@ -385,7 +178,10 @@ fn a_message_to_several_is_one_message_each_and_its_state_is_told_in_words() {
         ["send", "XB,XC", "--kind", "warning", "--subject", "S", "--text", "T", "--lang", "en", "--wait", "receipt"];
     let (exit, out, err) = daemon.ask(&arguments);
     assert_eq!((exit, err.as_str()), (Some(0), ""), "{out}");
-    assert!(out.starts_with("To XB (Exercise State XB), XC (Exercise State XC): S (ROUTINE)\n"), "{out}");
+    assert!(
+        out.starts_with("To XB (Exercise State XB), XC (Exercise State XC): S (ROUTINE, TLP:AMBER+STRICT)\n"),
+        "{out}"
+    );
     assert!(out.contains("receipt: the other machine has stored it"), "{out}");
     assert!(out.contains("2026-03-01 12:00:02 UTC by its clock"), "{out}");
     let requests = daemon.requests();
@@ -435,7 +231,8 @@ fn an_acknowledgement_needs_a_person_at_a_terminal() {
     let (exit, screen) = daemon.ask_on_a_terminal("ack 3f3f", "XB").expect("it was there before");
     assert_eq!(exit, Some(0), "{screen}");
     let sentence = "An acknowledgement means that the desk has read the message; it does not mean agreement.";
-    assert!(screen.contains(sentence), "{screen}");
+    let words = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(words(&screen).contains(sentence), "{screen}");
     assert!(acknowledged(&daemon.requests()));
 }
 
@@ -456,7 +253,7 @@ fn what_the_daemon_refuses_is_exit_code_four_with_its_words() {
     assert_eq!(err, "verbale: asking: there is none\n  Look elsewhere.\n");
     let (exit, _, err) = daemon.ask(&["show", "beef"]);
     assert_eq!(exit, Some(4));
-    assert!(err.contains("none of the newest 10000 begins so"), "{err}");
+    assert!(err.contains("none of the newest 10000 messages received or sent begins so"), "{err}");
 }
 
 #[test]
@@ -479,6 +276,9 @@ fn an_introduction_whose_fingerprint_differs_is_refused_and_the_groups_are_named
     let (exit, _, err) = add(&wrong);
     assert_eq!(exit, Some(4));
     assert!(err.contains("1 of 12 groups differ (group 12)") && err.contains("Nothing was accepted."), "{err}");
+    assert!(!err.contains(right) && !err.contains(&right[right.len() - 5..]), "the right groups are not shown: {err}");
+    let (_, _, err) = add(&"1".repeat(60));
+    assert!(err.contains("another one altogether"), "{err}");
     assert!(daemon.requests().is_empty());
     let (_, _, err) = add("12 34");
     assert!(err.contains("--fingerprint"), "{err}");
