@@ -255,9 +255,17 @@ fn render_enclosures(page: &mut Page, view: &MessageView) {
         ),
         (
             EnclosureState::Lost,
-            "Lost here: it was whole once, and is not in this node's folder any more. Bring it back from a copy of the \
-             folder, or ask for it to be sent again; `verbale log verify` names what else is missing."
-                .to_owned(),
+            match view.row.folder {
+                Folder::Inbox => {
+                    "Lost here: it was whole once, and is not in this node's folder any more. Its author's node is asked \
+                     for it again; `verbale log verify` names what else is missing."
+                }
+                Folder::Outbox => {
+                    "Lost here: it was whole once, and is not in this node's folder any more. Bring it back from a copy \
+                     of the folder; `verbale log verify` names what else is missing."
+                }
+            }
+            .to_owned(),
         ),
     ];
     for (_, words) in advice.iter().filter(|(state, _)| any(*state)) {

@@ -261,6 +261,9 @@ fn enclosures(node: &Node, message: &Message, files: &[crate::wire::Enclosure]) 
         let here = message.id.is_some_and(|id| node.enclosures.has(&id, ordinal));
         let is = |bits: u64| bits & bit != 0;
         let state = enclosure_state(message, here, is(message.enclosures_held), is(message.enclosures_ended));
+        if let (EnclosureState::Lost, Some(id)) = (state, message.id) {
+            super::super::enclosures::lost(node, id, ordinal);
+        }
         EnclosureView {
             ordinal,
             name: file.name.clone(),
