@@ -315,7 +315,8 @@ fn anchors_refuse_what_is_known_for_somebody_else() {
 
     let other_root = Authority::new("XB");
     let replaced = other_root.introduce(&[&other_root.node("XB")]);
-    assert_eq!(add(replaced), Err(AnchorConflict::OtherRoot("XB".parse().unwrap())));
+    let other = AnchorConflict::OtherRoot { new_state: "XB".parse().unwrap(), known: node("XB") };
+    assert_eq!(add(replaced), Err(other));
 
     let mut stolen = xc.node("XC");
     stolen.keys = xc.certify(stolen.name, &b.signing);
@@ -325,6 +326,36 @@ fn anchors_refuse_what_is_known_for_somebody_else() {
     let xa = Authority::new("XA");
     assert_eq!(add(xa.introduce(&[&xa.node("XA")])), Err(AnchorConflict::Own(node("XA"))));
     assert_eq!(add(xc.introduce(&[&c])), Ok(()));
+}
+
+#[test]
+fn a_new_root_is_accepted_after_every_node_of_the_state_was_removed_and_the_old_keys_stay_its_own() {
+    let (old, new, xc) = (Authority::new("XB"), Authority::new("XB"), Authority::new("XC"));
+    let (technical, diplomatic) = (old.node("XB.technical"), old.node("XB.diplomatic"));
+    let mut known = anchors("XA", &[old.introduce(&[&technical]), old.introduce(&[&diplomatic])]);
+    let renewed = new.node("XB.technical");
+    let introduction = new.introduce(&[&renewed]);
+
+    known.set_status(technical.name, PeerStatus::Removed);
+    let conflict = known.add(introduction.clone(), PeerStatus::Active).unwrap_err();
+    let expected = AnchorConflict::OtherRoot { new_state: "XB".parse().unwrap(), known: diplomatic.name };
+    assert_eq!(conflict, expected, "one of its nodes is still a peer under the old root");
+    assert!(conflict.to_string().contains("peer remove XB.diplomatic"), "{conflict}");
+    known.set_status(diplomatic.name, PeerStatus::Removed);
+    known.add(introduction.clone(), PeerStatus::Active).unwrap();
+
+    let by_old = [old.node("XB.technical").tls];
+    assert_eq!(judge_peer(&by_old, &known, NOW, None), Err(PathError::OtherRoot.into()));
+    assert_eq!(judge_peer(&[renewed.tls.clone()], &known, NOW, None).unwrap().node, renewed.name);
+
+    let mut thief = xc.node("XC");
+    thief.keys = xc.certify(thief.name, &technical.signing);
+    let conflict = AnchorConflict::KeyOfOtherNode { node: node("XC"), other: technical.name };
+    assert_eq!(known.add(xc.introduce(&[&thief]), PeerStatus::Active), Err(conflict));
+    let same_root = Authority { state: "XD".parse().unwrap(), key: copy(&old.key), root: old.root.clone() };
+    let under_it = same_root.introduce(&[&same_root.node("XD")]);
+    let conflict = AnchorConflict::RootOfOtherState("XB".parse().unwrap());
+    assert_eq!(known.add(under_it, PeerStatus::Active), Err(conflict));
 }
 
 #[test]
