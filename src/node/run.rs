@@ -194,7 +194,7 @@ async fn run_until<F: Future<Output = ()>>(
     let tls = TlsSettings {
         anchors: anchors.clone(),
         own: own.clone(),
-        log: refusals,
+        log: refusals.clone(),
         post_quantum: settings.pq,
         clock: Arc::new(clock),
     };
@@ -220,6 +220,7 @@ async fn run_until<F: Future<Output = ()>>(
         vault: ground.vault.clone(),
         enclosures: ground.enclosures.clone(),
         index,
+        refusals,
         anchors,
         roster: RwLock::new(ground.roster),
         settings: RwLock::new(settings.clone()),

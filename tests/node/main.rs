@@ -3,3 +3,4 @@
 mod exchange;
 mod folders;
 mod rig;
+mod trust;
