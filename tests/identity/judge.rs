@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use rcgen::{CertificateParams, CertificateRevocationListParams, KeyIdMethod, RevokedCertParams, SerialNumber};
+use rcgen::{
+    CertificateParams, CertificateRevocationListParams, KeyIdMethod, KeyUsagePurpose, RevokedCertParams, SerialNumber,
+};
 use rustls::pki_types::CertificateDer;
 use verbale::identity::{
     AnchorConflict, Anchors, CertificateError, IdentityRefusal, Introduction, IntroductionError, MAX_CRL_BYTES,
@@ -299,6 +301,39 @@ fn an_introduction_with_a_revoked_certificate_or_a_forged_list_is_refused() {
 }
 
 #[test]
+fn a_revocation_list_counts_only_from_a_ca_of_the_introduction_that_may_sign_lists() {
+    let tomorrow = NOW.after(days(1));
+    let key = PrivateKey::generate(PrivateAlgorithm::P384).unwrap();
+    let mut params = ca_params("a root without cRLSign");
+    at(NOW)(&mut params, 3_000);
+    let with = params.self_signed(&key).unwrap().der().clone();
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
+    let without = params.self_signed(&key).unwrap().der().clone();
+    let signer = Authority { state: "XB".parse().unwrap(), key: copy(&key), root: with };
+    let authority = Authority { state: "XB".parse().unwrap(), key, root: without };
+    let (between_key, between) = {
+        let key = PrivateKey::generate(PrivateAlgorithm::P384).unwrap();
+        let der = authority.issue(&ca_params("between"), &key);
+        (key, der)
+    };
+    let mut draft = authority.draft(&[&authority.node("XB")]);
+    draft.chain = vec![between.clone()];
+    draft.crls = vec![crl(&signer, &[], tomorrow)];
+    let refused = draft.sign(&authority.key).unwrap_err();
+    assert!(matches!(&refused, IntroductionError::Crl(why) if why.contains("cRLSign")), "{refused}");
+
+    let issuing = Authority { state: "XB".parse().unwrap(), key: between_key, root: between };
+    draft.crls = vec![crl(&issuing, &[], tomorrow)];
+    assert!(draft.sign(&authority.key).is_ok(), "the issuing CA may");
+    draft.chain.clear();
+    let refused = draft.sign(&authority.key).unwrap_err();
+    assert!(
+        matches!(&refused, IntroductionError::Crl(why) if why.contains("nobody in this introduction")),
+        "{refused}"
+    );
+}
+
+#[test]
 fn anchors_refuse_what_is_known_for_somebody_else() {
     let (xb, xc) = (Authority::new("XB"), Authority::new("XC"));
     let (b, c) = (xb.node("XB"), xc.node("XC"));
@@ -346,7 +381,7 @@ fn a_new_root_is_accepted_after_every_node_of_the_state_was_removed_and_the_old_
 
     let by_old = [old.node("XB.technical").tls];
     assert_eq!(judge_peer(&by_old, &known, NOW, None), Err(PathError::OtherRoot.into()));
-    assert_eq!(judge_peer(&[renewed.tls.clone()], &known, NOW, None).unwrap().node, renewed.name);
+    assert_eq!(judge_peer(std::slice::from_ref(&renewed.tls), &known, NOW, None).unwrap().node, renewed.name);
 
     let mut thief = xc.node("XC");
     thief.keys = xc.certify(thief.name, &technical.signing);
