@@ -5,7 +5,7 @@ use std::path::Path;
 
 use bytes::Bytes;
 
-use crate::exchange::{Act, Place, Record, Stowed};
+use crate::exchange::{Act, KEYS_SUBJECT, Place, Record, Stowed, read_keys_note};
 use crate::journal::{Damage, Group, Position, Record as Raw};
 use crate::merkle::{CompactRange, leaf_hash};
 use crate::name::{Hash, Kind, NodeName, Volume};
@@ -223,6 +223,10 @@ impl<'a> Auditor<'a> {
             }
             Act::Fenced { peer, .. } => {
                 self.report.remark(format!("record {}: the node was fenced; {peer} showed a second copy", at.record));
+            }
+            Act::Noted { subject, text, .. } if subject == KEYS_SUBJECT => {
+                let noted = read_keys_note(text).filter(|key| !self.own_keys.contains(key));
+                self.own_keys.extend(noted);
             }
             Act::Unknown(_) => {
                 self.report.unknown_records += 1;

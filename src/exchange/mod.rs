@@ -27,4 +27,4 @@ pub use io::{
 };
 #[cfg(feature = "mutants")]
 pub use mutant::{Mutant, activate};
-pub use record::{Act, Change, Doubt, Drop, Place, Record, Stowed};
+pub use record::{Act, Change, Doubt, Drop, KEYS_SUBJECT, Place, Record, Stowed, keys_note, read_keys_note};

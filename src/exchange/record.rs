@@ -152,3 +152,19 @@ pub enum Act {
     /// A record that this version does not understand; kept, never a reason to stop.
     Unknown(Bytes),
 }
+
+/// The subject of the note in which a node says with which keys it signs from there on, for who verifies later.
+pub const KEYS_SUBJECT: &str = "signing-keys";
+
+/// The text of that note: both public keys in base64.
+pub fn keys_note(keys: &PublicKeys) -> String {
+    let base64 = |bytes: &[u8]| data_encoding::BASE64.encode(bytes);
+    format!("{} {}", base64(&keys.ed25519), base64(&keys.ml_dsa_44))
+}
+
+/// Reads the text of that note; `None` where it is of another form.
+pub fn read_keys_note(text: &str) -> Option<PublicKeys> {
+    let bytes = |part: &str| data_encoding::BASE64.decode(part.as_bytes()).ok();
+    let (ed25519, ml_dsa_44) = text.split_once(' ')?;
+    PublicKeys::from_parts(&bytes(ed25519)?, &bytes(ml_dsa_44)?).ok()
+}

@@ -60,12 +60,18 @@ pub enum AnchorConflict {
     /// The introduction does not hold this node.
     #[error("the introduction does not introduce {0}")]
     NotIntroduced(NodeName),
-    /// Another root is known for the State.
+    /// Another root speaks for a node of the State that is a peer now.
     #[error(
-        "another root is already known for {0}; a new root is accepted only by removing the peer and adding it again \
-         with the fingerprint read over another channel"
+        "another root is already known for {new_state}, as that of {known}. A new root is accepted only after every peer \
+         of {new_state} was removed (`verbale peer remove {known}`), with the fingerprint of the new introduction read \
+         over another channel"
     )]
-    OtherRoot(State),
+    OtherRoot {
+        /// The State of the new introduction.
+        new_state: State,
+        /// The node that is known under the other root.
+        known: NodeName,
+    },
     /// The root is known for another State.
     #[error("the root certificate of this introduction is already known as that of {0}")]
     RootOfOtherState(State),
@@ -95,17 +101,19 @@ pub struct Anchors {
     own: NodeName,
     own_introduction: Option<Arc<Introduction>>,
     peers: BTreeMap<NodeName, Anchor>,
+    /// Introductions that newer ones replaced: they vouch for nobody, and their root and keys stay those of that node.
+    former: Vec<(NodeName, Arc<Introduction>)>,
 }
 
 impl Anchors {
     /// Starts with no peers.
     pub fn new(own: NodeName) -> Self {
-        Self { own, own_introduction: None, peers: BTreeMap::new() }
+        Self { own, own_introduction: None, peers: BTreeMap::new(), former: Vec::new() }
     }
 
     /// Starts with no peers and knows the own introduction, so that a peer with the node's own keys is refused.
     pub fn with_own(own: NodeName, introduction: Arc<Introduction>) -> Self {
-        Self { own, own_introduction: Some(introduction), peers: BTreeMap::new() }
+        Self { own_introduction: Some(introduction), ..Self::new(own) }
     }
 
     /// The name of the node whose peers these are.
@@ -132,7 +140,7 @@ impl Anchors {
     pub fn add(&mut self, introduction: Arc<Introduction>, status: PeerStatus) -> Result<(), AnchorConflict> {
         let nodes: Vec<_> = introduction.nodes().iter().map(|node| node.name).collect();
         for node in &nodes {
-            self.fits(*node, &introduction)?;
+            self.fits(*node, &introduction, status)?;
         }
         for node in nodes {
             self.put(node, introduction.clone(), status);
@@ -150,7 +158,7 @@ impl Anchors {
         introduction: Arc<Introduction>,
         status: PeerStatus,
     ) -> Result<(), AnchorConflict> {
-        self.fits(node, &introduction)?;
+        self.fits(node, &introduction, status)?;
         self.put(node, introduction, status);
         Ok(())
     }
@@ -166,18 +174,22 @@ impl Anchors {
         }
     }
 
-    /// Forgets a peer altogether, as before a new root is accepted for its State; `false` where it is not known.
-    pub fn forget(&mut self, node: NodeName) -> bool {
-        self.peers.remove(&node).is_some()
+    /// Remembers an introduction of `node` that a newer one replaced: nobody is judged by it, and no other node and no
+    /// other State may come with its keys or its root.
+    pub fn remember(&mut self, node: NodeName, introduction: Arc<Introduction>) {
+        self.former.push((node, introduction));
     }
 
     fn put(&mut self, node: NodeName, introduction: Arc<Introduction>, status: PeerStatus) {
         let crls = introduction.crls().iter().map(|der| parse_crl(der)).collect::<Result<_, _>>();
         let crls = Arc::new(crls.expect("an introduction that exists holds readable revocation lists"));
-        self.peers.insert(node, Anchor { introduction, crls, status });
+        let known = self.peers.insert(node, Anchor { introduction: introduction.clone(), crls, status });
+        if let Some(known) = known.filter(|known| known.introduction.fingerprint() != introduction.fingerprint()) {
+            self.remember(node, known.introduction);
+        }
     }
 
-    fn fits(&self, node: NodeName, new: &Introduction) -> Result<(), AnchorConflict> {
+    fn fits(&self, node: NodeName, new: &Introduction, status: PeerStatus) -> Result<(), AnchorConflict> {
         let entry = new.node(node).ok_or(AnchorConflict::NotIntroduced(node))?;
         if node == self.own {
             return Err(AnchorConflict::Own(node));
@@ -189,15 +201,19 @@ impl Anchors {
             }
         }
         let own = self.own_introduction.iter().map(|introduction| (self.own, introduction));
-        let peers = self.peers.iter().map(|(name, anchor)| (*name, &anchor.introduction));
-        for (other, known) in own.chain(peers) {
-            let (same_state, same_root) = (known.state() == new.state(), known.root().der == new.root().der);
-            // One key under two certificates is one root.
-            let same_key = known.root().public_key == new.root().public_key;
-            if same_state && !same_root {
-                return Err(AnchorConflict::OtherRoot(new.state()));
+        let peers = self.peers.iter().filter(|(_, anchor)| anchor.status != PeerStatus::Removed);
+        let in_force = own.clone().chain(peers.map(|(name, anchor)| (*name, &anchor.introduction)));
+        for (other, known) in in_force.filter(|_| status != PeerStatus::Removed) {
+            if known.state() == new.state() && known.root().der != new.root().der {
+                return Err(AnchorConflict::OtherRoot { new_state: new.state(), known: other });
             }
-            if !same_state && (same_root || same_key) {
+        }
+        let peers = self.peers.iter().map(|(name, anchor)| (*name, &anchor.introduction));
+        let former = self.former.iter().map(|(name, introduction)| (*name, introduction));
+        for (other, known) in own.chain(peers).chain(former) {
+            // One key under two certificates is one root.
+            let same_root = known.root().public_key == new.root().public_key;
+            if known.state() != new.state() && same_root {
                 return Err(AnchorConflict::RootOfOtherState(known.state()));
             }
             let known_entry = known.node(other).filter(|_| other != node);

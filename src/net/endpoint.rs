@@ -198,6 +198,11 @@ impl Net {
         judge_peer(&chain, &tls.anchors.load(), Millis(now.saturating_mul(1000)), dialled)
     }
 
+    /// Judges the peer of a connection that is up once more, by the anchors and the time of this moment.
+    pub(super) fn judge_again(&self, conn: &Connection) -> Result<PeerIdentity, IdentityRefusal> {
+        self.judge(&conn.quic, (conn.dialler == Dialler::Us).then_some(conn.peer))
+    }
+
     pub(super) fn connection(&self, id: ConnId) -> Option<Arc<Connection>> {
         self.lock().get(&id).cloned()
     }

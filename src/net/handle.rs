@@ -16,7 +16,7 @@ use super::fetch;
 use super::layer::{Ended, varint};
 use super::strangers::StrangerCount;
 use crate::exchange::{CloseCode, ConnId, FetchFault, Pushed};
-use crate::identity::Address;
+use crate::identity::{Address, IdentityRefusal, PeerIdentity};
 use crate::name::{EntryId, NodeName, Origin};
 use crate::wire::{EntryFrame, Frame};
 
@@ -55,6 +55,14 @@ impl NetHandle {
         if let Some(conn) = self.0.connection(conn) {
             conn.open();
         }
+    }
+
+    /// Judges the peer of a connection once more, by the anchors and the time of this moment; `None` where it has ended.
+    ///
+    /// # Errors
+    /// Inside: what the judge of the handshake would say now, see [`crate::identity::judge_peer`].
+    pub fn judge(&self, conn: ConnId) -> Option<Result<PeerIdentity, IdentityRefusal>> {
+        self.0.connection(conn).map(|conn| self.0.judge_again(&conn))
     }
 
     /// Closes a connection. In an orderly close, queued control frames still arrive; before `GoingDown` BYE is sent.

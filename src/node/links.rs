@@ -1,7 +1,7 @@
 //! The seam to the network: what comes in becomes inputs of the core, what the core decides becomes orders.
 
-use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, PoisonError};
+use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -11,6 +11,7 @@ use super::desk::ping::{Heard, heard};
 use super::order::{Node, Order};
 use super::push::{Lanes, Ready, Resolved};
 use super::standing::Layer;
+use super::sweep::{AT_ONCE, OwnCertificate, SWEEP, Verdict, verdict};
 use super::{roster, serve};
 use crate::exchange::{CloseCode, Command, ConnId, Core, EntryRef, Input, Record};
 use crate::identity::{Address, PeerIdentity};
@@ -24,17 +25,16 @@ pub(super) type Event = NetEvent;
 /// How long a probe waits for its answer.
 const PROBE_LIMIT: Duration = Duration::from_secs(5);
 
-/// How often the ends of live certificates are looked at: a connection outlives the certificate that made it.
-const SWEEP: Duration = Duration::from_secs(60);
+/// In which time a peer may have [`MAX_TRUST`] bytes of TRUST kept, over how many connections ever.
+const TRUST_SPAN: Duration = Duration::from_secs(24 * 3600);
 
 struct Link {
     peer: NodeName,
-    /// When the peer's certificate ends.
-    certificate_until: Millis,
+    restricted: bool,
     /// When the certificate ends that this node has shown.
     own_until: Millis,
-    /// Bytes of TRUST material kept from this connection.
-    trust_bytes: usize,
+    /// When its peer was last judged.
+    judged: Instant,
 }
 
 struct Probe {
@@ -60,7 +60,8 @@ pub(super) struct Links {
     serving: HashMap<ConnId, bool>,
     /// Why sessions were restricted when they last came about.
     restricted: HashMap<NodeName, String>,
-    swept: Instant,
+    /// Bytes of TRUST that were kept of each peer, since when.
+    trust: HashMap<NodeName, (Millis, usize)>,
 }
 
 impl Links {
@@ -77,7 +78,7 @@ impl Links {
             rooms_written: Vec::new(),
             serving: HashMap::new(),
             restricted: HashMap::new(),
-            swept: Instant::now(),
+            trust: HashMap::new(),
         }
     }
 
@@ -141,9 +142,7 @@ impl Links {
     ///
     /// A node whose own certificate has expired is judged so by the peer, and behaves so without being told.
     fn connected(&mut self, conn: ConnId, peer: &PeerIdentity, node: &Node) -> bool {
-        let own_until = *node.certificate_until.lock().unwrap_or_else(PoisonError::into_inner);
-        let link = Link { peer: peer.node, certificate_until: peer.not_after, own_until, trust_bytes: 0 };
-        self.links.insert(conn, link);
+        let own_until = node.own_certificate_until();
         let own = (own_until < node.clock.now()).then(|| {
             format!(
                 "this node's TLS certificate expired at {own_until}; until it is renewed messages wait in the queue"
@@ -151,6 +150,7 @@ impl Links {
         });
         let why = own.or_else(|| peer.restricted.as_ref().map(ToString::to_string));
         let restricted = why.is_some();
+        self.links.insert(conn, Link { peer: peer.node, restricted, own_until, judged: Instant::now() });
         if self.restricted.get(&peer.node) != why.as_ref() {
             let text = why.clone().unwrap_or_else(|| "the session is a full one again".to_owned());
             let note = Command::Note { subject: "restricted-session".into(), peer: Some(peer.node), text, officer: 0 };
@@ -161,13 +161,6 @@ impl Links {
             None => self.restricted.remove(&peer.node),
         };
         restricted
-    }
-
-    /// Closes what came about under a certificate of this node that has expired since: it comes back with the new one.
-    pub(super) fn own_certificate_renewed(&mut self, now: Millis) {
-        for (conn, _) in self.links.iter().filter(|(_, link)| link.own_until < now) {
-            self.net.close(*conn, CloseCode::Replaced);
-        }
     }
 
     fn closed(&mut self, conn: ConnId, why: &Ended, node: &Node) {
@@ -201,18 +194,22 @@ impl Links {
                     None => Some(Input::Probed { conn, boot: Some(boot) }),
                 }
             }
-            Frame::Trust(part) => self.keep_trust(conn, &part),
+            Frame::Trust(part) => self.keep_trust(node.clock.now(), conn, &part),
             _ => None,
         }
     }
 
-    /// Root-signed material has no effect in this version; it is kept in the journal, up to [`MAX_TRUST`] a connection.
-    fn keep_trust(&mut self, conn: ConnId, part: &TrustPart) -> Option<Input> {
-        let link = self.links.get_mut(&conn)?;
-        link.trust_bytes += part.data.len();
-        if link.trust_bytes > MAX_TRUST {
+    /// Root-signed material has no effect in this version; it is kept in the journal, up to [`MAX_TRUST`] a day.
+    fn keep_trust(&mut self, now: Millis, conn: ConnId, part: &TrustPart) -> Option<Input> {
+        let link = self.links.get(&conn)?;
+        let (since, bytes) = self.trust.entry(link.peer).or_insert((now, 0));
+        if now < *since || now.since(*since) >= TRUST_SPAN {
+            (*since, *bytes) = (now, 0);
+        }
+        if *bytes + part.data.len() > MAX_TRUST {
             return None;
         }
+        *bytes += part.data.len();
         let data = data_encoding::BASE64.encode(&part.data);
         let text = format!("{:?} part {} of {}: {data}", part.kind, part.part + 1, part.parts);
         let note = Command::Note { subject: "trust".into(), peer: Some(link.peer), text, officer: 0 };
@@ -312,26 +309,53 @@ impl Links {
         self.rooms.clear();
     }
 
-    /// Lets files wait for what is urgent, and closes connections whose certificate has run out meanwhile, so that they
-    /// come back restricted.
-    pub(super) fn look_around(&mut self, core: &Core, now: Millis) {
+    /// Who is at the other end of a connection.
+    pub(super) fn peer_of(&self, conn: ConnId) -> Option<NodeName> {
+        self.links.get(&conn).map(|link| link.peer)
+    }
+
+    /// Judges every connection again, as after a new introduction, and closes what does not stand; which were closed.
+    pub(super) fn judge_all(&mut self, node: &Node) -> Vec<ConnId> {
+        let all: Vec<ConnId> = self.links.keys().copied().collect();
+        all.into_iter().filter(|conn| self.judge_again(*conn, node)).collect()
+    }
+
+    /// Judges some of those again that were not for a while, because of the time; which were closed.
+    pub(super) fn judge_due(&mut self, node: &Node) -> Vec<ConnId> {
+        let due = self.links.iter().filter(|(_, link)| link.judged.elapsed() >= SWEEP).map(|(conn, _)| *conn);
+        let due: Vec<ConnId> = due.take(AT_ONCE).collect();
+        due.into_iter().filter(|conn| self.judge_again(*conn, node)).collect()
+    }
+
+    /// Judges one connection again; true where it was closed.
+    fn judge_again(&mut self, conn: ConnId, node: &Node) -> bool {
+        let Some(link) = self.links.get_mut(&conn) else { return false };
+        link.judged = Instant::now();
+        let Some(judged) = self.net.judge(conn) else { return false };
+        let (now, peer, next_until) = (node.clock.now(), link.peer, node.own_certificate_until());
+        let own = OwnCertificate { shown_is_over: link.own_until < now, next_is_over: next_until < now };
+        match verdict(judged, own, link.restricted) {
+            Verdict::Stays => return false,
+            Verdict::ComesBack => self.net.close(conn, CloseCode::Replaced),
+            Verdict::Ends(code, why) => {
+                self.net.close(conn, code);
+                tracing::warn!(%peer, ?code, why, "a connection was closed after its peer was judged again");
+                let text = format!("a connection that was up was closed: {why}");
+                let note = Command::Note { subject: "refused-connection".into(), peer: Some(peer), text, officer: 0 };
+                node.command_and_go_on(note);
+                node.standing().obstacle(node.clock.now(), peer, Layer::Identity, why);
+            }
+        }
+        true
+    }
+
+    /// Lets files wait for what is urgent.
+    pub(super) fn look_around(&mut self, core: &Core) {
         for (conn, paused) in &mut self.serving {
             let pause = core.may_serve(*conn).is_some_and(|peer| core.is_urgent(peer));
             if pause != *paused {
                 *paused = pause;
                 self.net.pause_enclosures(*conn, pause);
-            }
-        }
-        if self.swept.elapsed() < SWEEP {
-            return;
-        }
-        self.swept = Instant::now();
-        let over = |link: &Link| link.certificate_until.min(link.own_until) < now;
-        let restricted: HashSet<ConnId> =
-            self.links.iter().filter(|(_, link)| over(link)).map(|(conn, _)| *conn).collect();
-        for conn in restricted {
-            if core.may_serve(conn).is_some() {
-                self.net.close(conn, CloseCode::Replaced);
             }
         }
     }

@@ -5,8 +5,10 @@
 //! a folder to a state that can be believed), `order` (what the parts tell the loop, and what all share), `turn`,
 //! `perform`; the seams `clock`, `env`, `links` (network), `index` (store), `snapshot`; `push`, `serve`, `enclosures`
 //! (what travels), `history` (what was written); `desk` (what the local interface asks for), `officers`, `roster`;
-//! `standing`, `status`, `verify`, `on_message`, `refusals`, `reload`, `logging`, `notify`.
+//! `standing`, `status`, `verify`, `on_message`, `reload`, `logging`, `notify`; `sweep` (live connections are judged again);
+//! `refusals`, `standstill` and `allowance` (what others may bring into the journal).
 
+mod allowance;
 mod clock;
 mod desk;
 mod enclosures;
@@ -29,8 +31,10 @@ mod run;
 mod serve;
 mod snapshot;
 mod standing;
+mod standstill;
 mod start;
 mod status;
+mod sweep;
 mod turn;
 mod verify;
 

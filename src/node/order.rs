@@ -12,6 +12,7 @@ use super::desk::ping::Heard;
 use super::index::Lookup;
 use super::on_message::{OnMessage, Pager};
 use super::push::Resolved;
+use super::refusals::Refusals;
 use super::roster::Roster;
 use super::standing::Standing;
 use crate::exchange::{Answer, Command, ConnId, Core, Input};
@@ -95,6 +96,8 @@ pub(super) struct Node {
     pub(super) enclosures: EnclosureStore,
     /// Looks things up.
     pub(super) index: Lookup,
+    /// Connections that were refused for their certificate.
+    pub(super) refusals: Arc<Refusals>,
     /// Whom it speaks to.
     pub(super) anchors: SharedAnchors,
     /// Peers and officers.

@@ -5,10 +5,12 @@ use std::sync::Arc;
 use super::on_message::Metadata;
 use super::order::Node;
 use super::run::RunError;
+use super::standstill::Cause;
 use super::turn::Turn;
 use super::{history, standing};
 use crate::exchange::{Action, Effect, Input, Notice, Shown};
-use crate::name::Millis;
+use crate::journal::Condition;
+use crate::name::{Millis, NodeName};
 use crate::wire::{Frame, NotNowReason};
 
 /// What NOT_NOW restricted says: when a person may have renewed something. The session itself stays as it is.
@@ -23,6 +25,9 @@ impl Turn {
             Action::Close { conn, code } => self.links.close(conn, code),
             Action::Probe { conn } => self.links.probe(conn, None, &self.node),
             Action::NotNow { conn, reason, retry_after } => {
+                if let Some(peer) = self.links.peer_of(conn) {
+                    self.stands_still(now, peer, Cause::Said(reason));
+                }
                 let retry_after_ms = u64::try_from(retry_after.as_millis()).unwrap_or(u64::MAX);
                 self.links.control(conn, &Frame::NotNow { reason, retry_after_ms });
             }
@@ -94,9 +99,20 @@ impl Turn {
         }
     }
 
+    /// Has the journal tell why a log stands still, where that is news.
+    fn stands_still(&mut self, now: Millis, peer: NodeName, cause: Cause) {
+        let writable = self.node.standing().disk != Some(Condition::DiskFull);
+        let note = self.standstill.note(now, peer, cause, self.core.report(peer).as_ref(), writable);
+        // Not at once: the core is being drained.
+        note.into_iter().for_each(|note| self.node.command_and_go_on(note));
+    }
+
     fn notice(&mut self, now: Millis, notice: &Notice) {
         standing::log(notice);
         self.node.standing().note(now, notice);
+        if let Some((peer, cause)) = Cause::of(notice) {
+            self.stands_still(now, peer, cause);
+        }
         if let Notice::Up { peer, .. } = notice {
             if let Some(conn) = self.core.report(*peer).and_then(|report| report.conn) {
                 self.links.open(conn);

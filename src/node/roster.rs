@@ -7,7 +7,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use crate::exchange::{Act, Change, Record};
+use crate::exchange::{Act, Change, KEYS_SUBJECT, Record};
 use crate::identity::{Anchors, Introduction, PeerStatus};
 use crate::name::NodeName;
 use crate::settings::Settings;
@@ -24,13 +24,28 @@ pub struct Accepted {
     pub fingerprint: String,
     /// What was decided since.
     pub status: PeerStatus,
+    /// Earlier introductions with other keys or another root, oldest first: they vouch for nobody, and their keys stay
+    /// known as this node's. There are as many as people have accepted.
+    pub former: Vec<Bytes>,
 }
 
-/// Peers and officers, folded from the journal. Grows with their number, not with the traffic.
+impl Accepted {
+    /// What stays known of this peer when another introduction takes the place of this one.
+    fn replaced_by(mut self, fingerprint: &str) -> Vec<Bytes> {
+        if self.fingerprint != fingerprint {
+            self.former.push(self.introduction);
+        }
+        self.former
+    }
+}
+
+/// Peers, officers and the own keys, folded from the journal. Grows with their number, not with the traffic.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Roster {
     peers: BTreeMap<NodeName, Accepted>,
     officers: BTreeMap<u32, u32>,
+    /// The newest note of the keys that this node signs with; empty: none yet.
+    keys: String,
 }
 
 /// The text of the record that gives `uid` the number `officer`. No name of a person stands in the journal.
@@ -48,10 +63,12 @@ impl Roster {
     pub fn apply(&mut self, record: &Record) -> bool {
         match &record.act {
             Act::PeerAdded { peer, introduction, fingerprint, .. } => {
+                let former = self.peers.remove(peer).map(|known| known.replaced_by(fingerprint)).unwrap_or_default();
                 let accepted = Accepted {
                     introduction: introduction.clone(),
                     fingerprint: fingerprint.clone(),
                     status: PeerStatus::Active,
+                    former,
                 };
                 self.peers.insert(*peer, accepted);
                 true
@@ -71,8 +88,17 @@ impl Roster {
                 }
                 false
             }
+            Act::Noted { subject, text, .. } if subject == KEYS_SUBJECT => {
+                self.keys.clone_from(text);
+                false
+            }
             _ => false,
         }
+    }
+
+    /// Whether this is the newest note of the keys that this node signs with.
+    pub fn has_noted_keys(&self, text: &str) -> bool {
+        self.keys == text
     }
 
     /// Every peer by name, whatever its status.
@@ -99,6 +125,12 @@ impl Roster {
     pub fn anchors(&self, own: NodeName, introduction: Arc<Introduction>) -> (Anchors, Vec<String>) {
         let mut anchors = Anchors::with_own(own, introduction);
         let mut left_out = Vec::new();
+        for (peer, accepted) in &self.peers {
+            // They were good when they were accepted; one that this version cannot read any more names no key.
+            for former in accepted.former.iter().filter_map(|text| read_introduction(text).ok()) {
+                anchors.remember(*peer, Arc::new(former));
+            }
+        }
         for (peer, accepted) in &self.peers {
             let added = read_introduction(&accepted.introduction)
                 .and_then(|read| anchors.add_node(*peer, Arc::new(read), accepted.status).map_err(|e| e.to_string()));
@@ -163,6 +195,24 @@ mod tests {
         assert_eq!(roster.peer(peer).unwrap().status, PeerStatus::Removed);
         assert!(roster.apply(&added("XB")));
         assert_eq!(roster.peer(peer).unwrap().status, PeerStatus::Active);
+    }
+
+    #[test]
+    fn an_introduction_with_other_keys_leaves_the_former_one_known_and_the_same_one_again_does_not() {
+        let peer = "XB".parse().unwrap();
+        let with = |text: &'static [u8], print: &str| match added("XB").act {
+            Act::PeerAdded { peer, keys, ceremony, officer, .. } => {
+                let introduction = Bytes::from_static(text);
+                record(Act::PeerAdded { peer, introduction, fingerprint: print.into(), keys, ceremony, officer })
+            }
+            _ => unreachable!("it is what `added` makes"),
+        };
+        let mut roster = Roster::default();
+        for (text, print) in [(&b"one"[..], "1"), (b"one, moved", "1"), (b"two", "2"), (b"three", "3")] {
+            roster.apply(&with(text, print));
+        }
+        assert_eq!(roster.peer(peer).unwrap().introduction, "three");
+        assert_eq!(roster.peer(peer).unwrap().former, ["one, moved", "two"]);
     }
 
     #[test]

@@ -20,11 +20,12 @@ use super::standing::Standing;
 use super::turn::{Parts, Turn};
 use super::{logging, reload, start};
 use crate::api::{Folder, LogFilter, SOCKET_NAME, Socket, SocketError};
-use crate::exchange::Core;
-use crate::identity::{Anchors, FolderError, OwnTls, SharedAnchors, TlsError, TlsSettings};
+use crate::exchange::{Command, Core, KEYS_SUBJECT, keys_note};
+use crate::identity::{Anchors, FolderError, OwnTls, SharedAnchors, SigningKeys, TlsError, TlsSettings};
 use crate::journal::{LockError, OpenError, VaultError, WrappingKeyError};
 use crate::name::{BootNonce, JournalId, NodeName, Precedence};
 use crate::net::{BindError, Limits};
+use crate::note::PublicKeys;
 use crate::settings::Settings;
 use crate::store::{Index, Store, StoreError};
 
@@ -193,7 +194,7 @@ async fn run_until<F: Future<Output = ()>>(
     let tls = TlsSettings {
         anchors: anchors.clone(),
         own: own.clone(),
-        log: refusals,
+        log: refusals.clone(),
         post_quantum: settings.pq,
         clock: Arc::new(clock),
     };
@@ -219,6 +220,7 @@ async fn run_until<F: Future<Output = ()>>(
         vault: ground.vault.clone(),
         enclosures: ground.enclosures.clone(),
         index,
+        refusals,
         anchors,
         roster: RwLock::new(ground.roster),
         settings: RwLock::new(settings.clone()),
@@ -232,6 +234,7 @@ async fn run_until<F: Future<Output = ()>>(
     let version = env!("CARGO_PKG_VERSION");
     let exchange = settings.exchange.clone();
     let core = Core::new(node.me, ground.fold, exchange, boot, journal, ground.doubt, version, clock.now());
+    note_keys(&node, &ground.keys.signing);
     let turn = Turn::new(Parts {
         node: node.clone(),
         core,
@@ -263,6 +266,17 @@ async fn run_until<F: Future<Output = ()>>(
         Err(error) => tracing::error!(%error, "the node ends"),
     }
     ended
+}
+
+/// Has the journal say with which keys this node signs from now on, where that is new: who verifies it years later finds
+/// there also the keys that have been replaced since.
+fn note_keys(node: &Node, signing: &SigningKeys) {
+    let public = signing.public();
+    let keys = PublicKeys::from_parts(&public.ed25519, public.ml_dsa_44.as_slice());
+    let text = keys_note(&keys.expect("keys that were loaded have the lengths of their algorithms"));
+    if !node.with_roster(|roster| roster.has_noted_keys(&text)) {
+        node.command_and_go_on(Command::Note { subject: KEYS_SUBJECT.into(), peer: None, text, officer: 0 });
+    }
 }
 
 /// Runs the loop; it is told to stop when the work beside it ends.

@@ -97,6 +97,8 @@ pub struct PeerStanding {
     pub not_now: Option<(Millis, NotNowReason)>,
     /// The newest fault in words, and when.
     pub fault: Option<(Millis, String)>,
+    /// It holds a log of this node under keys that are not here, and a person must say what to do.
+    pub former_keys: bool,
     /// Its clock minus ours, milliseconds, as of the last HELLO.
     pub clock_offset_ms: Option<i64>,
 }
@@ -146,6 +148,7 @@ impl Standing {
                 let peer = self.peer(*peer);
                 (peer.up, peer.since, peer.obstacle, peer.not_now) = (true, now, None, None);
                 peer.clock_offset_ms = Some(*clock_offset_ms);
+                peer.former_keys = false;
             }
             Notice::Down { peer } => {
                 let peer = self.peer(*peer);
@@ -165,6 +168,9 @@ impl Standing {
             Notice::Fault { peer, found_here, code, index } => {
                 let side = if *found_here { "in what came from it" } else { "in what this node sent" };
                 self.peer(*peer).fault = Some((now, format!("{code:?} {side}, at entry {index}")));
+            }
+            Notice::FormerKeys { origin } => {
+                self.peer(origin.to).former_keys = true;
             }
             Notice::OwnDamage { origin } => {
                 let what =
@@ -224,6 +230,9 @@ pub fn log(notice: &Notice) {
         Notice::OwnDamage { origin } => tracing::error!(%origin, "own damage: the journal cannot give back this log"),
         Notice::VolumeOpened { origin } => tracing::info!(%origin, "a new volume was opened"),
         Notice::Behind { origin } => tracing::warn!(%origin, "the peer holds more than this node remembers; fetching"),
+        Notice::FormerKeys { origin } => {
+            tracing::warn!(%origin, "the peer holds this log under keys that are not here")
+        }
         Notice::NotNow { peer, reason } => tracing::info!(%peer, reason = words(*reason), "the peer says: not now"),
         Notice::Fault { peer, found_here, code, index } => {
             tracing::warn!(%peer, found_here, ?code, index, "a push was not taken");

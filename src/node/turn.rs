@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use tokio::sync::mpsc::UnboundedReceiver;
@@ -18,7 +18,8 @@ use super::links::Links;
 use super::order::{Node, Order};
 use super::run::RunError;
 use super::snapshot::Snapshots;
-use crate::exchange::{Act, Answer, Core, Group, Input, Record, Token};
+use super::standstill::Standstill;
+use crate::exchange::{Act, Answer, ConnId, Core, Group, Input, Record, Token};
 use crate::journal::{
     AppendError, Condition, Durable, Journal, MAX_FRAME_BYTES, RECORD_OVERHEAD_BYTES, Sentinel, Urgency,
 };
@@ -37,6 +38,9 @@ const STOP_LIMIT: Duration = Duration::from_secs(10);
 /// Bytes of a group's own frame that are kept free when a group is cut.
 const FRAME_ROOM: usize = 1_024;
 
+/// The least time between two sweeps: a busy loop turns many thousand times a second.
+const SWEEP_PAUSE: Duration = Duration::from_secs(1);
+
 /// A group that was handed to the journal.
 struct Written {
     number: u64,
@@ -51,11 +55,13 @@ pub(super) struct Turn {
     pub(super) env: NodeEnv,
     pub(super) links: Links,
     pub(super) enclosures: Enclosures,
+    pub(super) standstill: Standstill,
     journal: Journal,
     snapshots: Snapshots,
     orders: UnboundedReceiver<Order>,
     callers: HashMap<Token, oneshot::Sender<Answer>>,
     next_token: u64,
+    swept: Instant,
     written: Option<Written>,
     /// The sentinel is due once the first group of this run, which tells of the doubt, is durable.
     sentinel: Option<[u8; 16]>,
@@ -86,11 +92,13 @@ impl Turn {
             env,
             links,
             enclosures: Enclosures::default(),
+            standstill: Standstill::default(),
             journal,
             snapshots,
             orders,
             callers: HashMap::new(),
             next_token: 0,
+            swept: Instant::now(),
             written: None,
             sentinel,
             moved: false,
@@ -138,7 +146,27 @@ impl Turn {
         }
         let now = self.now();
         self.core.handle_timeout(now, &mut self.env);
+        self.sweep(now);
         Ok(())
+    }
+
+    /// What is due because time has passed, outside of the core.
+    fn sweep(&mut self, now: Millis) {
+        if self.swept.elapsed() < SWEEP_PAUSE {
+            return;
+        }
+        self.swept = Instant::now();
+        let closed = self.links.judge_due(&self.node);
+        self.closed(closed);
+        self.node.refusals.look(now);
+        for note in self.standstill.overdue(now) {
+            self.feed(Input::Command(note, None));
+        }
+    }
+
+    /// What was closed here is closed for the core at once: nothing that it had still sent counts.
+    fn closed(&mut self, closed: Vec<ConnId>) {
+        closed.into_iter().for_each(|conn| self.feed(Input::Closed { conn }));
     }
 
     fn drain(&mut self) -> Result<(), RunError> {
@@ -150,7 +178,7 @@ impl Turn {
         if self.written.is_none() {
             self.links.idle();
         }
-        self.links.look_around(&self.core, now);
+        self.links.look_around(&self.core);
         self.snapshots.consider(&self.core, &self.node, self.node.journal_end());
         // Who follows the log at this level need not ask again and again whether anything has changed.
         if std::mem::take(&mut self.moved) {
@@ -280,6 +308,8 @@ impl Turn {
         }
         if peers_changed {
             self.node.renew_anchors();
+            let closed = self.links.judge_all(&self.node);
+            self.closed(closed);
         }
     }
 
@@ -298,8 +328,9 @@ impl Turn {
 
     fn reload(&mut self, settings: Arc<crate::settings::Settings>) {
         self.node.replace_settings(settings.clone());
-        self.links.own_certificate_renewed(self.now());
         self.feed(Input::Settings(settings.exchange.clone()));
+        let closed = self.links.judge_all(&self.node);
+        self.closed(closed);
         tracing::info!("the configuration was read again");
     }
 

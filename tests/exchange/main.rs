@@ -3,10 +3,10 @@
 mod backlog;
 mod pair;
 
-use pair::Pair;
-use verbale::exchange::{Act, Answer, Command, Doubt, Notice};
+use pair::{Pair, add};
+use verbale::exchange::{Act, Answer, Change, Command, Doubt, Notice};
 use verbale::name::Precedence::{Flash, Immediate, Routine};
-use verbale::wire::VolumeReason;
+use verbale::wire::{VolumeBody, VolumeReason};
 
 #[test]
 fn a_message_is_receipted_and_shown_once() {
@@ -165,4 +165,84 @@ fn an_item_that_expires_in_the_queue_is_told_and_not_sent() {
     pair.run(600);
     assert!(pair.b.inbox().is_empty());
     assert!(pair.a.journal.iter().any(|r| matches!(&r.act, Act::Dropped { id: dropped, .. } if *dropped == id)));
+}
+
+/// Why each volume that a node opened was opened, in order.
+fn reasons(node: &pair::Node) -> Vec<VolumeReason> {
+    let opened = node.journal.iter().filter_map(|record| match &record.act {
+        Act::VolumeOpened { body, .. } => VolumeBody::decode(body.clone()).ok(),
+        _ => None,
+    });
+    opened.map(|body| body.reason).collect()
+}
+
+/// A accepts B anew, with the keys that B has now.
+fn accepted_again(pair: &mut Pair) {
+    let (name, keys) = (pair.b.name, pair.b.keys());
+    pair.command(true, Command::ChangePeer { peer: name, change: Change::Removed, officer: 1 });
+    pair.command(true, add(name, keys));
+}
+
+#[test]
+fn a_state_with_new_keys_that_was_accepted_again_goes_on_in_new_volumes() {
+    let mut pair = Pair::new();
+    let first = [pair.send(true, "there", Routine), pair.send(false, "back", Routine)];
+    pair.run(30);
+    pair.unplug();
+    let waiting = pair.send(false, "written before the keys were lost", Routine);
+    pair.run(5);
+    pair.b.rekey(9, pair.b.journal.len());
+    pair.plug();
+    accepted_again(&mut pair);
+    let second = [pair.send(true, "there again", Routine), pair.send(false, "back again", Routine)];
+    pair.run(600);
+    assert_eq!(pair.b.inbox(), [first[0], second[0]]);
+    assert_eq!(pair.a.inbox(), [first[1], waiting, second[1]]);
+    assert_eq!(reasons(&pair.a), [VolumeReason::First, VolumeReason::PeerAddedAgain]);
+    assert_eq!(reasons(&pair.b), [VolumeReason::First, VolumeReason::NewKeys]);
+    assert!(!pair.a.notices.iter().chain(&pair.b.notices).any(|notice| matches!(notice, Notice::Fault { .. })));
+}
+
+#[test]
+fn new_keys_that_nobody_has_accepted_are_not_taken() {
+    let mut pair = Pair::new();
+    pair.send(false, "back", Routine);
+    pair.run(30);
+    pair.unplug();
+    pair.b.rekey(9, pair.b.journal.len());
+    pair.plug();
+    pair.send(false, "back again", Routine);
+    pair.run(60);
+    assert_eq!(pair.a.inbox().len(), 1);
+    assert!(pair.a.notices.iter().any(|notice| matches!(notice, Notice::Fault { found_here: true, .. })));
+    accepted_again(&mut pair);
+    pair.run(4_000);
+    assert_eq!(pair.a.inbox().len(), 2);
+}
+
+#[test]
+fn a_state_that_lost_disk_and_keys_receives_at_once_and_sends_when_a_person_has_ordered_the_recovery() {
+    let mut pair = Pair::new();
+    let first = pair.send(true, "there", Routine);
+    let said = pair.send(false, "back", Routine);
+    pair.run(30);
+    pair.unplug();
+    pair.b.rekey(9, 0);
+    let (name, keys) = (pair.a.name, pair.a.keys());
+    pair.command(false, add(name, keys));
+    pair.plug();
+    accepted_again(&mut pair);
+    let second = pair.send(true, "there again", Routine);
+    let back = pair.send(false, "back again", Routine);
+    pair.run(60);
+    assert!(pair.b.notices.iter().any(|notice| matches!(notice, Notice::FormerKeys { .. })), "{:?}", pair.b.notices);
+    assert!(pair.b.inbox().contains(&second));
+    assert_eq!(pair.a.inbox(), [said], "nothing is signed beside a history that this node does not know");
+    pair.command(false, Command::Recover { officer: 1 });
+    pair.run(600);
+    assert_eq!(pair.a.inbox(), [said, back]);
+    assert!(pair.b.inbox().contains(&first));
+    assert_eq!(reasons(&pair.b), [VolumeReason::Restored]);
+    let own = &pair.b.core.fold().peers[&name].own;
+    assert_eq!(own.volumes.len(), 2, "the earlier volume was got back");
 }

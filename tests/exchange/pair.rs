@@ -92,6 +92,12 @@ impl Node {
         self.core = start(self.name, fold, &self.settings, self.env.keys.public_keys().ed25519[0], self.boots, doubt);
     }
 
+    /// Starts again with other keys, as after a new `init`; on `records` of its journal.
+    pub fn rekey(&mut self, seed: u8, records: usize) {
+        self.env.keys = Desk::new(seed).keys;
+        self.restart(records, None);
+    }
+
     /// The ids of its peers' entries that people made, in the order in which they were shown, repeats left out.
     pub fn inbox(&self) -> Vec<EntryId> {
         let human = self.shown.iter().filter(|shown| !shown.repeat && shown.refused.is_none());
@@ -420,7 +426,8 @@ fn conn_of(input: &Input) -> Option<u64> {
     }
 }
 
-fn add(peer: NodeName, keys: PublicKeys) -> Command {
+/// Accepts a peer with these keys.
+pub fn add(peer: NodeName, keys: PublicKeys) -> Command {
     Command::AddPeer {
         peer,
         introduction: Bytes::new(),

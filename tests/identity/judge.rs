@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use rcgen::{CertificateParams, CertificateRevocationListParams, KeyIdMethod, RevokedCertParams, SerialNumber};
+use rcgen::{
+    CertificateParams, CertificateRevocationListParams, KeyIdMethod, KeyUsagePurpose, RevokedCertParams, SerialNumber,
+};
 use rustls::pki_types::CertificateDer;
 use verbale::identity::{
     AnchorConflict, Anchors, CertificateError, IdentityRefusal, Introduction, IntroductionError, MAX_CRL_BYTES,
@@ -299,6 +301,39 @@ fn an_introduction_with_a_revoked_certificate_or_a_forged_list_is_refused() {
 }
 
 #[test]
+fn a_revocation_list_counts_only_from_a_ca_of_the_introduction_that_may_sign_lists() {
+    let tomorrow = NOW.after(days(1));
+    let key = PrivateKey::generate(PrivateAlgorithm::P384).unwrap();
+    let mut params = ca_params("a root without cRLSign");
+    at(NOW)(&mut params, 3_000);
+    let with = params.self_signed(&key).unwrap().der().clone();
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
+    let without = params.self_signed(&key).unwrap().der().clone();
+    let signer = Authority { state: "XB".parse().unwrap(), key: copy(&key), root: with };
+    let authority = Authority { state: "XB".parse().unwrap(), key, root: without };
+    let (between_key, between) = {
+        let key = PrivateKey::generate(PrivateAlgorithm::P384).unwrap();
+        let der = authority.issue(&ca_params("between"), &key);
+        (key, der)
+    };
+    let mut draft = authority.draft(&[&authority.node("XB")]);
+    draft.chain = vec![between.clone()];
+    draft.crls = vec![crl(&signer, &[], tomorrow)];
+    let refused = draft.sign(&authority.key).unwrap_err();
+    assert!(matches!(&refused, IntroductionError::Crl(why) if why.contains("cRLSign")), "{refused}");
+
+    let issuing = Authority { state: "XB".parse().unwrap(), key: between_key, root: between };
+    draft.crls = vec![crl(&issuing, &[], tomorrow)];
+    assert!(draft.sign(&authority.key).is_ok(), "the issuing CA may");
+    draft.chain.clear();
+    let refused = draft.sign(&authority.key).unwrap_err();
+    assert!(
+        matches!(&refused, IntroductionError::Crl(why) if why.contains("nobody in this introduction")),
+        "{refused}"
+    );
+}
+
+#[test]
 fn anchors_refuse_what_is_known_for_somebody_else() {
     let (xb, xc) = (Authority::new("XB"), Authority::new("XC"));
     let (b, c) = (xb.node("XB"), xc.node("XC"));
@@ -315,7 +350,8 @@ fn anchors_refuse_what_is_known_for_somebody_else() {
 
     let other_root = Authority::new("XB");
     let replaced = other_root.introduce(&[&other_root.node("XB")]);
-    assert_eq!(add(replaced), Err(AnchorConflict::OtherRoot("XB".parse().unwrap())));
+    let other = AnchorConflict::OtherRoot { new_state: "XB".parse().unwrap(), known: node("XB") };
+    assert_eq!(add(replaced), Err(other));
 
     let mut stolen = xc.node("XC");
     stolen.keys = xc.certify(stolen.name, &b.signing);
@@ -325,6 +361,36 @@ fn anchors_refuse_what_is_known_for_somebody_else() {
     let xa = Authority::new("XA");
     assert_eq!(add(xa.introduce(&[&xa.node("XA")])), Err(AnchorConflict::Own(node("XA"))));
     assert_eq!(add(xc.introduce(&[&c])), Ok(()));
+}
+
+#[test]
+fn a_new_root_is_accepted_after_every_node_of_the_state_was_removed_and_the_old_keys_stay_its_own() {
+    let (old, new, xc) = (Authority::new("XB"), Authority::new("XB"), Authority::new("XC"));
+    let (technical, diplomatic) = (old.node("XB.technical"), old.node("XB.diplomatic"));
+    let mut known = anchors("XA", &[old.introduce(&[&technical]), old.introduce(&[&diplomatic])]);
+    let renewed = new.node("XB.technical");
+    let introduction = new.introduce(&[&renewed]);
+
+    known.set_status(technical.name, PeerStatus::Removed);
+    let conflict = known.add(introduction.clone(), PeerStatus::Active).unwrap_err();
+    let expected = AnchorConflict::OtherRoot { new_state: "XB".parse().unwrap(), known: diplomatic.name };
+    assert_eq!(conflict, expected, "one of its nodes is still a peer under the old root");
+    assert!(conflict.to_string().contains("peer remove XB.diplomatic"), "{conflict}");
+    known.set_status(diplomatic.name, PeerStatus::Removed);
+    known.add(introduction.clone(), PeerStatus::Active).unwrap();
+
+    let by_old = [old.node("XB.technical").tls];
+    assert_eq!(judge_peer(&by_old, &known, NOW, None), Err(PathError::OtherRoot.into()));
+    assert_eq!(judge_peer(std::slice::from_ref(&renewed.tls), &known, NOW, None).unwrap().node, renewed.name);
+
+    let mut thief = xc.node("XC");
+    thief.keys = xc.certify(thief.name, &technical.signing);
+    let conflict = AnchorConflict::KeyOfOtherNode { node: node("XC"), other: technical.name };
+    assert_eq!(known.add(xc.introduce(&[&thief]), PeerStatus::Active), Err(conflict));
+    let same_root = Authority { state: "XD".parse().unwrap(), key: copy(&old.key), root: old.root.clone() };
+    let under_it = same_root.introduce(&[&same_root.node("XD")]);
+    let conflict = AnchorConflict::RootOfOtherState("XB".parse().unwrap());
+    assert_eq!(known.add(under_it, PeerStatus::Active), Err(conflict));
 }
 
 #[test]

@@ -4,3 +4,4 @@ mod exchange;
 mod folders;
 #[allow(dead_code, reason = "it serves other tests too")]
 mod rig;
+mod trust;

@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use super::Core;
 use crate::exchange::env::Env;
-use crate::exchange::fold::PeerStatus;
+use crate::exchange::fold::{Peer, PeerStatus};
 use crate::exchange::io::{Action, Answer, CloseCode, Command, Denied, Effect, NewItem, Token, Wait};
 use crate::exchange::record::{Act, Change, Drop, Stowed};
 use crate::name::{EntryId, Kind, Millis, NodeName, RefusalCode};
@@ -263,8 +263,13 @@ impl Core {
             if own.as_ref().is_some_and(same) {
                 return Some(self.me);
             }
-            let others = self.fold.peers.iter().filter(|(known, _)| **known != name);
-            others.filter(|(_, peer)| peer.keys.iter().any(same)).map(|(known, _)| *known).next()
+            // Former keys stay known as their node's: heads and receipts under them are evidence for good.
+            let former = |peer: &Peer| peer.theirs.volumes.values().any(|volume| volume.keys.iter().any(same));
+            if self.fold.peers.values().any(|peer| peer.own.volumes.values().any(|own| own.keys.iter().any(same))) {
+                return Some(self.me);
+            }
+            let mut others = self.fold.peers.iter().filter(|(known, _)| **known != name);
+            others.find(|(_, peer)| peer.keys.iter().any(same) || former(peer)).map(|(known, _)| *known)
         };
         if let Some(other) = keys.iter().find_map(repeated) {
             return Err(Denied::PeerConflict(format!("a signing key of {name} is known for {other} already")));

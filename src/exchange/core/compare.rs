@@ -9,9 +9,9 @@ use crate::exchange::env::Env;
 use crate::exchange::fold::Author;
 use crate::exchange::io::{Action, CloseCode, ConnId, Effect, Notice};
 use crate::exchange::mutant::{self, Mutant};
-use crate::exchange::record::Act;
+use crate::exchange::record::{Act, Doubt};
 use crate::name::{Hash, Millis, NodeName, Origin, Volume};
-use crate::note::PublicKeys;
+use crate::note::{Checkpoint, Head, PublicKeys};
 use crate::wire::{FaultCode, HeadRef, LogState, VolumeReason};
 
 impl Core {
@@ -87,6 +87,9 @@ impl Core {
         let own = peer.own.volumes.get(&origin.volume);
         let keys = own_keys(env, own.map_or(&[], |own| &own.keys[..]));
         let Some(good) = judge(env, &shown.note, &keys, name) else {
+            if peer.own.volumes.is_empty() {
+                return self.met_former_keys(now, env, name, shown);
+            }
             return self.peer_fault(now, env, name, FaultCode::BadSignature, shown.size);
         };
         if good.head.origin != origin || good.head.size != shown.size {
@@ -150,6 +153,24 @@ impl Core {
         }
         let goal = HeadRef { origin, size: held.size, root: held.root };
         self.start_fetch(name, goal, 0, Some(held));
+    }
+
+    /// The holder shows a log of this node under keys that are not here, and this node remembers none: it began anew
+    /// with keys of its own. Only a person can say so; `recover --from-peers` then gets back what the holder has, which
+    /// is judged by the keys that its entry 0 lists. Until then this direction waits, and the other one goes on.
+    fn met_former_keys(&mut self, now: Millis, env: &mut dyn Env, name: NodeName, shown: &LogState) {
+        let head = Checkpoint::parse(&shown.note).ok().map(|note: Checkpoint| note.head().clone());
+        let fits = |head: &Head| Some(head.origin) == shown.origin && head.size == shown.size && head.size > 0;
+        let Some(head) = head.filter(fits) else {
+            return self.peer_fault(now, env, name, FaultCode::BadSignature, shown.size);
+        };
+        if self.peer(name).is_some_and(|peer| peer.own.doubt == Some(Doubt::Person)) {
+            let held = Held { volume: head.origin.volume, size: head.size, root: head.root };
+            let goal = HeadRef { origin: head.origin, size: head.size, root: head.root };
+            return self.start_fetch(name, goal, 0, Some(held));
+        }
+        self.session(name).step = Step::Stopped;
+        self.notice(Notice::FormerKeys { origin: head.origin });
     }
 
     /// This node's key signed something that it does not remember.
@@ -226,7 +247,8 @@ impl Core {
             return;
         }
         let held = self.sessions.get(&name).and_then(|session| session.held);
-        let plan = plan(own, held);
+        // The old keys are gone, or are not to sign any more: the next volume lists the new ones.
+        let plan = if self.has_new_keys(own) { Plan::Open } else { plan(own, held) };
         let unlisted = !own.unlisted_bodies().is_empty();
         let newest = own.volume().and_then(|(_, own)| own.heads.back());
         let uncovered = newest.is_some_and(|head| !is_full(&head.lines) || !is_full(&head.receipt));

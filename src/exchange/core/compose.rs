@@ -85,8 +85,9 @@ impl Core {
             root: held.root,
         });
         let reason = match (own.reopen, before) {
-            (None, None) => VolumeReason::First,
             (Some(reason), _) => reason,
+            (None, _) if self.has_new_keys(own) => VolumeReason::NewKeys,
+            (None, None) => VolumeReason::First,
             (None, Some(_)) => VolumeReason::Fault,
         };
         let mut volume = Volume { number: own.highest.saturating_add(1), random: [0; 8] };

@@ -23,12 +23,13 @@ mod timers;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::env::Env;
-use super::fold::{Fold, Peer, PeerStatus};
+use super::fold::{Author, Fold, Peer, PeerStatus};
 use super::gate::Gate;
 use super::io::{Action, ConnId, Effect, Group, Input, Notice, Settings, Token};
 use super::mutant::{self, Mutant};
 use super::record::{Act, Doubt, Record, Stowed};
 use crate::name::{BootNonce, EntryId, JournalId, Millis, NodeName};
+use crate::note::PublicKeys;
 
 use live::Live;
 use session::Session;
@@ -47,6 +48,8 @@ pub struct Core {
     me: NodeName,
     settings: Settings,
     boot: BootNonce,
+    /// What this node signs with; known from the first input on.
+    keys: Option<PublicKeys>,
     fold: Fold,
     pending: Vec<Record>,
     urgent: bool,
@@ -86,6 +89,7 @@ impl Core {
             me,
             settings,
             boot,
+            keys: None,
             pending: Vec::new(),
             urgent: false,
             ride_at: None,
@@ -127,6 +131,9 @@ impl Core {
     /// Takes in what happened. Drain [`Core::poll_action`] afterwards.
     pub fn handle(&mut self, now: Millis, env: &mut dyn Env, input: Input) {
         self.look_at_clock(now);
+        if self.keys.is_none() {
+            self.keys = PublicKeys::of(env.signer()).ok();
+        }
         match input {
             Input::Settings(settings) => self.settings = settings,
             Input::Command(command, token) => self.command(now, env, command, token),
@@ -250,6 +257,12 @@ impl Core {
 
     fn is_active(&self, peer: NodeName) -> bool {
         self.peer(peer).is_some_and(|peer| peer.status == PeerStatus::Active)
+    }
+
+    /// Whether the open volume lists other keys than this node signs with now: nothing more can be signed in it.
+    fn has_new_keys(&self, own: &Author) -> bool {
+        let listed = own.volume().map_or(&[][..], |(_, own)| &own.keys);
+        !listed.is_empty() && self.keys.as_ref().is_some_and(|key| !listed.contains(key))
     }
 
     fn touch(&mut self, peer: NodeName) {

@@ -46,6 +46,11 @@ pub enum Notice {
         /// Which log.
         origin: Origin,
     },
+    /// The peer holds a log of this node under keys that are not here; waits for a person.
+    FormerKeys {
+        /// Which log.
+        origin: Origin,
+    },
     /// The peer says that something is not possible now.
     NotNow {
         /// Who.

@@ -8,7 +8,7 @@ use super::{
 };
 use prost::Message;
 use rustls::pki_types::CertificateDer;
-use webpki::CertRevocationList;
+use webpki::{CertRevocationList, anchor_from_trusted_cert};
 
 use crate::identity::address::{Address, AddressError};
 use crate::identity::algorithm::KeyAlgorithm;
@@ -157,11 +157,9 @@ impl Reading {
         }
         let chain = said.chain.iter().map(|der| CertificateDer::from(der.to_vec())).collect();
         counted("revocation lists", said.crls.len(), 0, MAX_CRLS)?;
-        if !said.crls.is_empty() && !root.signs_crls && said.chain.is_empty() {
-            return Err(IntroductionError::Crl("its root may not sign any (no cRLSign)".into()));
-        }
-        let crls = said.crls.iter().map(|crl| parse_crl(crl)).collect::<Result<_, _>>();
+        let crls = said.crls.iter().map(|crl| parse_crl(crl)).collect::<Result<Vec<_>, _>>();
         let crls = crls.map_err(IntroductionError::Crl)?;
+        issued_here(said, &root, &crls).map_err(|why| IntroductionError::Crl(why.into()))?;
         let keys = BTreeSet::from([root.public_key.clone()]);
         Ok(Self { state, root, chain, crls, keys, tls_keys: Vec::new() })
     }
@@ -273,6 +271,37 @@ impl Reading {
     fn key_once(&mut self, node: NodeName, key: Vec<u8>) -> Result<(), IntroductionError> {
         if self.keys.insert(key) { Ok(()) } else { Err(IntroductionError::KeyTwice(node)) }
     }
+}
+
+/// Whether each revocation list comes from a CA in this introduction. The path check passes over a list of anybody else,
+/// so that nothing would be revoked by it, and it does not ask whether the root may sign lists.
+fn issued_here(
+    said: &proto::Introduction,
+    root: &Profiled,
+    crls: &[CertRevocationList<'_>],
+) -> Result<(), &'static str> {
+    let presented = said.nodes.iter().flat_map(|node| &node.tls).flat_map(|chain| chain.certificates.iter().skip(1));
+    for crl in crls {
+        if subject_of(&root.der).is_some_and(|subject| subject == crl.issuer()) {
+            if !root.signs_crls {
+                return Err("its root may not sign any (no cRLSign)");
+            }
+        } else if !said
+            .chain
+            .iter()
+            .chain(presented.clone())
+            .any(|der| subject_of(der).as_deref() == Some(crl.issuer()))
+        {
+            return Err("it was issued by nobody in this introduction");
+        }
+    }
+    Ok(())
+}
+
+/// The name of a CA as the path check compares it with the issuer of a list.
+fn subject_of(der: &[u8]) -> Option<Vec<u8>> {
+    let der = CertificateDer::from(der);
+    anchor_from_trusted_cert(&der).ok().map(|anchor| anchor.subject.to_vec())
 }
 
 fn counted(what: &'static str, found: usize, least: usize, most: usize) -> Result<(), IntroductionError> {

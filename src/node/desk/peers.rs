@@ -204,6 +204,11 @@ fn why(now: Millis, report: &PeerReport, standing: &PeerStanding) -> String {
         ConnectionState::Restricted => {
             "a certificate or a revocation list has expired; messages wait until it is renewed".to_owned()
         }
+        ConnectionState::Stopped if standing.former_keys => {
+            "the peer holds earlier entries of this node under keys that are not in this folder, so this node sends \
+             nothing to it. Where this State has lost its disk and has new keys: run `verbale recover --from-peers`"
+                .to_owned()
+        }
         ConnectionState::Stopped => match standing.not_now {
             Some((_, reason)) => format!("the peer says: not now; {}", words(reason)),
             None => "messages wait for a person; `verbale status` says for whom".to_owned(),
