@@ -34,6 +34,9 @@ pub enum Mutant {
     AppendTwiceAfterCrash,
     ForgetRetry,
     TakeGaps,
+    JudgeOneSizeOnly,
+    ForgetLines,
+    SignWhenTold,
 }
 
 impl Mutant {
@@ -67,6 +70,9 @@ impl Mutant {
         Self::AppendTwiceAfterCrash,
         Self::ForgetRetry,
         Self::TakeGaps,
+        Self::JudgeOneSizeOnly,
+        Self::ForgetLines,
+        Self::SignWhenTold,
     ];
 }
 

@@ -6,7 +6,7 @@ use super::on_message::Metadata;
 use super::order::Node;
 use super::run::RunError;
 use super::turn::Turn;
-use super::{history, standing};
+use super::{heads, history, standing};
 use crate::exchange::{Action, Effect, Input, Notice, Shown};
 use crate::name::Millis;
 use crate::wire::Frame;
@@ -27,9 +27,14 @@ impl Turn {
             Action::RangeAt { origin, size } => {
                 self.read(move |node| Input::Range { origin, size, range: history::range_at(node, origin, size) });
             }
+            Action::PrefixOf { origin, size, upto } => self.read(move |node| {
+                let growth = history::growth_of(node, origin, size, upto);
+                Input::Prefix { origin, size, upto, growth }
+            }),
             Action::Load { origin, from, to, bytes_max } => self.read(move |node| {
                 let entries = history::load(node, origin, from, to, bytes_max);
-                Input::Loaded { origin, from, entries }
+                let heads = heads::recorded(node, origin, from, from + entries.len() as u64);
+                Input::Loaded { origin, from, entries, heads }
             }),
             Action::Reread { records } => self.reread(records),
             Action::Notice(notice) => self.notice(now, &notice),

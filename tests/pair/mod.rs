@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use verbale::exchange::*;
+use verbale::merkle::{CompactRange, Growth, leaf_hash};
 use verbale::name::*;
 use verbale::note::{Crypto, PublicKeys, Seeds, Signer, SigningKeys, Verifier};
 use verbale::wire::{EntryFrame, Leaf, Payload};
@@ -121,6 +122,18 @@ impl Node {
         });
         let (leaf, payload) = found.expect("the entry is in the journal");
         EntryFrame { index, leaf, payload }
+    }
+
+    /// Every head that was ever recorded over entries of an own log.
+    fn heads(&self, origin: Origin, from: u64, to: u64) -> Vec<StoredHead> {
+        let head = |record: &Record| match &record.act {
+            Act::Signed { place, root, lines } | Act::FetchedHead { place, root, lines } => {
+                let here = place.volume == origin.volume && place.index > from && place.index <= to;
+                here.then(|| StoredHead { size: place.index, root: *root, lines: lines.clone() })
+            }
+            _ => None,
+        };
+        self.journal.iter().filter_map(head).collect()
     }
 
     fn payload(&self, record: u64) -> Payload {
@@ -294,15 +307,23 @@ impl Pair {
             }
             Action::RangeAt { origin, size } => {
                 let node = self.node(is_a);
-                let mut range = verbale::merkle::CompactRange::default();
-                for index in 0..size {
-                    range.push(verbale::merkle::leaf_hash(node.leaf(origin, index).bytes()));
-                }
+                let mut range = CompactRange::default();
+                (0..size).for_each(|index| range.push(leaf_hash(node.leaf(origin, index).bytes())));
                 self.wire.push_back((is_a, Input::Range { origin, size, range: Some(range) }));
             }
+            Action::PrefixOf { origin, size, upto } => {
+                let node = self.node(is_a);
+                let mut range = CompactRange::default();
+                (0..size).for_each(|index| range.push(leaf_hash(node.leaf(origin, index).bytes())));
+                let mut growth = Growth::of(range);
+                (size..upto).for_each(|index| growth.push(leaf_hash(node.leaf(origin, index).bytes())));
+                self.wire.push_back((is_a, Input::Prefix { origin, size, upto, growth: Some(growth) }));
+            }
             Action::Load { origin, from, to, .. } => {
-                let entries = self.node(is_a).entries(origin, from, to);
-                self.wire.push_back((is_a, Input::Loaded { origin, from, entries }));
+                let node = self.node(is_a);
+                let entries = node.entries(origin, from, to);
+                let heads = node.heads(origin, from, to);
+                self.wire.push_back((is_a, Input::Loaded { origin, from, entries, heads }));
             }
             Action::Reread { records } => {
                 for number in records {

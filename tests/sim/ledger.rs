@@ -226,8 +226,8 @@ impl Ledger {
             }
             Act::Fetched { place, leaf, payload } => self.fetched(place, leaf, payload)?,
             Act::FetchedHead { place, root, lines } => self.fetched_head(place, root, lines, known)?,
-            Act::Frozen { peer, own_log, ours, theirs, .. } => {
-                for note in [ours, theirs] {
+            Act::Frozen { peer, own_log, proof, .. } => {
+                for note in [&proof.ours, &proof.theirs] {
                     let Ok(note) = Checkpoint::<Origin>::parse(note) else { continue };
                     self.lines.extend(note.lines().iter().map(ToString::to_string));
                 }

@@ -11,7 +11,7 @@ use verbale::name::{
 };
 use verbale::note::{Checkpoint, Head, KeyAlgorithm, Line, sign_log_line, sign_receipt_line};
 use verbale::wire::{
-    Absent, EntryFrame, FaultCode, HeadRef, Header, Hello, Leaf, LogState, NotNowReason, Payload, SigningKey,
+    Absent, Contradiction, EntryFrame, FaultCode, HeadRef, Header, Hello, Leaf, LogState, NotNowReason, Payload, SigningKey,
     VolumeBody, VolumeReason, commitment,
 };
 
@@ -312,7 +312,8 @@ impl Liar {
                     FaultCode::Size,
                 ];
                 let code = *rng.pick(&codes).expect("six");
-                let proof = if rng.chance(500) { pushed.note.clone() } else { Bytes::new() };
+                let ours = if rng.chance(500) { pushed.note.clone() } else { Bytes::new() };
+                let proof = Contradiction { ours, ..Contradiction::default() };
                 vec![Message::Fault { code, origin: Some(head.origin), index: rng.below(head.size + 2), proof }]
             }
             9 => vec![not_now(rng)],

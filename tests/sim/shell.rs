@@ -1,7 +1,7 @@
 //! What the daemon's shell does around a core, without files and sockets: feeds it, performs its actions, reports back.
 
 use verbale::exchange::{Action, Core, Effect, EntryRef, Input, Place, Pushed};
-use verbale::merkle::CompactRange;
+use verbale::merkle::{CompactRange, Growth};
 use verbale::name::{BootNonce, Origin};
 use verbale::wire::{Absent, EntryFrame, Payload};
 
@@ -190,9 +190,24 @@ impl World {
                 self.later(who, Input::Range { origin, size, range });
                 Ok(())
             }
+            Action::PrefixOf { origin, size, upto } => {
+                let ledger = &self.instances[who].ledger;
+                let copy = ledger.own.get(&origin).or_else(|| ledger.held.get(&origin));
+                let hashes = copy.and_then(|copy| copy.hashes.get(..upto as usize));
+                let growth = hashes.map(|hashes| {
+                    let mut range = CompactRange::default();
+                    hashes[..size as usize].iter().for_each(|hash| range.push(*hash));
+                    let mut growth = Growth::of(range);
+                    hashes[size as usize..].iter().for_each(|hash| growth.push(*hash));
+                    growth
+                });
+                self.later(who, Input::Prefix { origin, size, upto, growth });
+                Ok(())
+            }
             Action::Load { origin, from, to, bytes_max } => {
                 let entries = self.load(who, origin, from, to, bytes_max);
-                self.later(who, Input::Loaded { origin, from, entries });
+                let heads = self.instances[who].disk.own_heads(origin, from, from + entries.len() as u64);
+                self.later(who, Input::Loaded { origin, from, entries, heads });
                 Ok(())
             }
             Action::Reread { records } => {

@@ -2,10 +2,9 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use bytes::Bytes;
 use verbale::exchange::{ConnId, FetchFault, Pushed};
 use verbale::name::{BootNonce, Origin};
-use verbale::wire::{FaultCode, Hello, LogState, NotNowReason};
+use verbale::wire::{Contradiction, FaultCode, Hello, LogState, NotNowReason};
 
 /// Milliseconds after which an end notices that the other is gone.
 pub const IDLE_TIMEOUT: u64 = 30_000;
@@ -20,7 +19,7 @@ pub enum Message {
     Push { stream: u64, pushed: Pushed },
     Cosigned { origin: Origin, size: u64, lines: Vec<String>, window: u64 },
     Shows(LogState),
-    Fault { code: FaultCode, origin: Option<Origin>, index: u64, proof: Bytes },
+    Fault { code: FaultCode, origin: Option<Origin>, index: u64, proof: Contradiction },
     Fetch { number: u64, origin: Origin, from: u64, to: u64 },
     Fetched { number: u64, result: Result<Pushed, FetchFault> },
 }

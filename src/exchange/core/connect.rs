@@ -7,6 +7,7 @@ use super::note_text::note;
 use super::session::{Conn, Step};
 use crate::exchange::env::Env;
 use crate::exchange::io::{Action, CloseCode, ConnId, Dialler, Effect, Notice};
+use crate::exchange::mutant::{self, Mutant};
 use crate::name::{BootNonce, Kind, Millis, NodeName, Origin};
 use crate::wire::{Hello, LogState, NotNowReason, PROTOCOL_VERSION};
 
@@ -15,6 +16,9 @@ const BACKOFF_FIRST: Duration = Duration::from_secs(1);
 
 /// The pause before a connection that was lost is dialled again.
 const REDIAL: Duration = Duration::from_millis(200);
+
+/// When an instance that was told of another one, and whose connection is not kept, may dial again.
+const SECOND_INSTANCE_PAUSE: Duration = Duration::from_secs(60);
 
 impl Core {
     pub(super) fn connected(&mut self, now: Millis, conn: ConnId, peer: NodeName, dialler: Dialler, restricted: bool) {
@@ -127,8 +131,8 @@ impl Core {
         let Some((newer, entry)) = waiting.map(|(newer, entry)| (*newer, entry)) else { return };
         let newer_boot = entry.hello.as_ref().map(|hello| hello.boot);
         if boot.is_some() && boot != newer_boot {
-            let retry_after = Duration::from_secs(60);
-            for conn in [older, newer] {
+            // Both are told. The one whose connection was there first may say HELLO again at once.
+            for (conn, retry_after) in [(older, Duration::ZERO), (newer, SECOND_INSTANCE_PAUSE)] {
                 self.actions.push_back(Action::NotNow { conn, reason: NotNowReason::SecondInstance, retry_after });
             }
             self.notice(Notice::SecondInstance { peer });
@@ -207,18 +211,27 @@ impl Core {
         }
     }
 
-    pub(super) fn not_now(&mut self, now: Millis, conn: ConnId, reason: NotNowReason, retry_after: Duration) {
+    pub(super) fn not_now(
+        &mut self,
+        now: Millis,
+        env: &mut dyn Env,
+        conn: ConnId,
+        reason: NotNowReason,
+        retry_after: Duration,
+    ) {
         let Some(peer) = self.conns.get(&conn).copied() else { return };
         let session = self.session(peer);
-        if session.chosen != Some(conn) {
-            return;
-        }
         // The peer's word is bounded: it cannot make this node wait for ever.
         let pause = retry_after.clamp(Duration::from_millis(100), Duration::from_secs(300));
-        if reason == NotNowReason::SecondInstance {
-            // Nothing is held back where the connection is kept; where it is not, the peer is not dialled again at once.
+        if reason == NotNowReason::SecondInstance && !mutant::active(Mutant::SignWhenTold) {
+            // Whoever else speaks under these keys may have been heard since the Hellos: nothing is signed before new
+            // ones are compared.
             session.dial_not_before = Some(now.after(pause));
-            return self.notice(Notice::NotNow { peer, reason });
+            self.notice(Notice::NotNow { peer, reason });
+            return self.close(now, env, conn, CloseCode::Replaced);
+        }
+        if session.chosen != Some(conn) {
+            return;
         }
         session.not_now_until = Some(now.after(pause));
         session.drop_outstanding();

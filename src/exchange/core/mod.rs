@@ -1,14 +1,15 @@
 //! The core: inputs in, decisions out.
 //!
 //! Top-down: [`Core::handle`] sorts inputs to the files of this folder (`connect`: connections and Hellos; `compare`:
-//! what a Hello means for each direction; `compose`: append, sign, push; `receipts`: what comes back; `refill` and
-//! `fetch`: the slow ways; `hold`: the peer's pushes; `command`: people). Decisions become journal records, applied to
+//! what a Hello means for each direction; `contradiction`: two histories; `compose`: append, sign, push; `receipts`: what
+//! comes back; `refill` and `fetch`: the slow ways; `hold`: the peer's pushes; `command`: people). Decisions become journal records, applied to
 //! the fold at once; what may leave because of them waits in the gate until their group is durable.
 
 mod command;
 mod compare;
 mod compose;
 mod connect;
+mod contradiction;
 mod fetch;
 mod hold;
 mod live;
@@ -140,7 +141,9 @@ impl Core {
             Input::Closed { conn } => self.closed(now, env, conn),
             Input::Hello { conn, hello } => self.hello(now, env, conn, *hello),
             Input::Probed { conn, boot } => self.probed(now, env, conn, boot),
-            Input::NotNow { conn, reason, retry_after } => self.not_now(now, conn, reason, retry_after),
+            Input::NotNow { conn, reason, retry_after } => {
+                self.not_now(now, env, conn, reason, retry_after);
+            }
             Input::Pushed { conn, pushed } => self.pushed(now, env, conn, pushed),
             Input::Cosigned { conn, origin, size, lines, window } => {
                 self.cosigned(now, env, conn, origin, size, &lines, window);
@@ -150,8 +153,9 @@ impl Core {
                 self.fault(now, env, conn, code, origin, index, &proof);
             }
             Input::Fetched { conn, origin, from, result } => self.fetched(now, env, conn, origin, from, result),
-            Input::Range { origin, size, range } => self.range(now, origin, size, range),
-            Input::Loaded { origin, from, entries } => self.loaded(now, env, origin, from, entries),
+            Input::Range { origin, size, range } => self.range(origin, size, range),
+            Input::Prefix { origin, size, upto, growth } => self.prefix(now, origin, size, upto, growth),
+            Input::Loaded { origin, from, entries, heads } => self.loaded(now, env, origin, from, entries, &heads),
             Input::Reread { record } => self.reread(now, *record),
             Input::BodyLost { origin, index } => self.body_lost(now, env, origin, index),
             Input::EnclosureHeld { peer, entry, ordinal, slot } => {

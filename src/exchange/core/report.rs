@@ -113,7 +113,7 @@ impl Core {
 fn connection(session: &Session) -> ConnectionState {
     match &session.step {
         Step::Ready => ConnectionState::Up,
-        Step::AwaitRange { .. } | Step::Refill(_) | Step::Fetch(_) => ConnectionState::CatchingUp,
+        Step::AwaitPrefix { .. } | Step::Refill(_) | Step::Fetch(_) => ConnectionState::CatchingUp,
         Step::Stopped => ConnectionState::Stopped,
         Step::Down if session.conns.values().any(|conn| conn.restricted && conn.hello.is_some()) => {
             ConnectionState::Restricted
