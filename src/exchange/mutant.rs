@@ -37,6 +37,8 @@ pub enum Mutant {
     JudgeOneSizeOnly,
     ForgetLines,
     SignWhenTold,
+    RequeueTwice,
+    NameMoreThanHeld,
 }
 
 impl Mutant {
@@ -73,6 +75,8 @@ impl Mutant {
         Self::JudgeOneSizeOnly,
         Self::ForgetLines,
         Self::SignWhenTold,
+        Self::RequeueTwice,
+        Self::NameMoreThanHeld,
     ];
 }
 

@@ -184,7 +184,9 @@ impl Liar {
         if !self.mine.contains_key(&peer) || rng.chance(60) {
             self.open(peer, rng);
         }
-        if let Some(other) = self.left.get_mut(&peer).filter(|old| !old.note.is_empty() && rng.chance(150)) {
+        let taken = self.mine[&peer].origin.is_some_and(|origin| self.held.get(&origin).is_some_and(|size| *size > 0));
+        let again = rng.chance(if taken { 450 } else { 150 });
+        if let Some(other) = self.left.get_mut(&peer).filter(|old| !old.note.is_empty() && again) {
             // For once it goes on with the volume before.
             std::mem::swap(self.mine.get_mut(&peer).expect("just opened"), other);
         }

@@ -3,7 +3,7 @@
 use verbale::exchange::{Action, Core, Effect, EntryRef, Input, Place, Pushed};
 use verbale::merkle::{CompactRange, Growth};
 use verbale::name::{BootNonce, Origin};
-use verbale::wire::{Absent, EntryFrame, Payload};
+use verbale::wire::{Absent, EntryFrame, NotNowReason, Payload};
 
 use super::ledger::{Known, Ledger};
 use super::wire::{End, Message};
@@ -39,6 +39,7 @@ impl World {
         let core = Core::new(name, fold, settings, boot, instance.journal, doubt, "simulated", now);
         instance.core = Some(core);
         self.oracle.strangers.retain(|(at, _), _| *at != who);
+        self.oracle.signed.forget(who);
         self.reread_ledger(who)?;
         self.note(|| format!("{name}#{who} starts, {doubt:?}"));
         self.drain(who)
@@ -65,9 +66,13 @@ impl World {
         for input in inputs {
             self.heard(who, &input);
             self.note(|| format!("#{who} ← {}", brief(&input)));
+            let shown = shown_head(&input);
             let instance = &mut self.instances[who];
             if let Some(core) = &mut instance.core {
                 core.handle(now, &mut instance.env, input);
+            }
+            if let Some((conn, note)) = shown {
+                self.saw_signed(who, conn, &note);
             }
         }
         self.drain(who)
@@ -318,11 +323,15 @@ impl World {
         let half = &mut self.links[link].halves[end];
         let input = match message {
             Message::Hello(hello) => {
+                half.hello_again = half.got_hello;
                 half.got_hello = true;
                 self.compare(link, end);
                 Input::Hello { conn, hello }
             }
-            Message::NotNow { reason, retry_after } => Input::NotNow { conn, reason, retry_after },
+            Message::NotNow { reason, retry_after } => {
+                half.told_of_another |= reason == NotNowReason::SecondInstance;
+                Input::NotNow { conn, reason, retry_after }
+            }
             Message::Probe => {
                 let boot = self.instances[who].boot;
                 self.send(link, end, Message::ProbeReply { boot });
@@ -419,6 +428,14 @@ impl World {
 
 pub fn bytes_of(fold: &verbale::exchange::Fold) -> Vec<u8> {
     postcard::to_stdvec(fold).expect("a fold can be stored")
+}
+
+/// The head that a peer shows of the log that it writes.
+fn shown_head(input: &Input) -> Option<(verbale::exchange::ConnId, bytes::Bytes)> {
+    match input {
+        Input::Hello { conn, hello } if !hello.mine.note.is_empty() => Some((*conn, hello.mine.note.clone())),
+        _ => None,
+    }
 }
 
 /// A debug rendering cut to a readable length.

@@ -69,6 +69,10 @@ pub struct Half {
     pub writes: u64,
     pub sent_hello: bool,
     pub got_hello: bool,
+    /// More than one HELLO has come: what the later ones say is not compared.
+    pub hello_again: bool,
+    /// Told here that another instance of this node is alive: nothing more is signed over this connection.
+    pub told_of_another: bool,
     /// Fetches asked for here without an answer yet.
     pub fetches: BTreeMap<u64, (Origin, u64)>,
     /// What came before the connection was chosen here; it is read afterwards.

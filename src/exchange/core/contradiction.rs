@@ -72,6 +72,10 @@ impl Core {
 
     /// What the tree of a log was at a smaller size came from the journal.
     pub(super) fn prefix(&mut self, now: Millis, origin: Origin, size: u64, upto: u64, growth: Option<Growth>) {
+        if growth.is_none() && (self.written != self.durable || !self.pending.is_empty()) {
+            // It may not be durable yet: asked again once everything is.
+            return self.unanswered.push((origin, size, upto));
+        }
         if origin.from == self.me {
             return self.own_prefix(now, origin, size, upto, growth);
         }
@@ -253,10 +257,8 @@ impl Core {
     pub(super) fn ask_prefix(&mut self, name: NodeName, held: Held, theirs: Bytes) {
         let origin = Author::origin(self.me, name, held.volume);
         let own = self.peer(name).and_then(|peer| peer.own.volumes.get(&held.volume));
-        let Some(upto) = own.map(|own| own.heads.back().map_or(own.size(), |head| head.size)) else { return };
-        if upto < held.size {
-            return self.own_damage(name, origin);
-        }
+        let larger = own.and_then(|own| own.heads.iter().map(|head| head.size).find(|size| *size > held.size));
+        let Some(upto) = larger else { return self.own_damage(name, origin) };
         self.session(name).step = Step::AwaitPrefix { held, theirs };
         self.actions.push_back(Action::PrefixOf { origin, size: held.size, upto });
     }
@@ -266,6 +268,11 @@ impl Core {
 pub(super) fn proven(frozen: &Frozen) -> Option<Volume> {
     let reason = frozen.reason == VolumeReason::Contradiction;
     exclusion(&frozen.proof).filter(|_| reason).map(|(origin, _)| origin.volume)
+}
+
+/// How the two heads exclude each other on which a freeze stands.
+pub(super) fn excluded(frozen: &Frozen) -> Option<Exclusion> {
+    exclusion(&frozen.proof).map(|(_, exclusion)| exclusion)
 }
 
 /// What a kept proof says; its lines were judged when it was recorded.

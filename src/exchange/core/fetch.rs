@@ -8,6 +8,7 @@ use super::note_text::judge;
 use super::session::{Fetch, Held, Proving, Step};
 use crate::exchange::env::Env;
 use crate::exchange::io::{Action, CloseCode, ConnId, FetchFault, Pushed};
+use crate::exchange::mutant::{self, Mutant};
 use crate::exchange::record::{Act, Place, Record, Stowed};
 use crate::merkle::{CompactRange, leaf_hash};
 use crate::name::{Kind, Millis, NodeName, Origin};
@@ -223,6 +224,9 @@ impl Core {
         let Act::Queued { peer, header, .. } = &act else { return };
         let (name, id) = (*peer, header.id);
         if self.peer(name).is_some_and(|peer| peer.own.lost.contains_key(&id)) {
+            if mutant::active(Mutant::RequeueTwice) {
+                self.put(now, act.clone());
+            }
             self.put(now, act);
             self.touch(name);
         }

@@ -29,7 +29,7 @@ use super::gate::Gate;
 use super::io::{Action, ConnId, Effect, Group, Input, Notice, Settings, Token};
 use super::mutant::{self, Mutant};
 use super::record::{Act, Doubt, Record, Stowed};
-use crate::name::{BootNonce, EntryId, JournalId, Millis, NodeName};
+use crate::name::{BootNonce, EntryId, JournalId, Millis, NodeName, Origin};
 
 use live::Live;
 use session::Session;
@@ -67,6 +67,8 @@ pub struct Core {
     dirty: BTreeSet<NodeName>,
     expiries: BTreeSet<(Millis, NodeName, EntryId)>,
     waits: BTreeMap<EntryId, Vec<Token>>,
+    /// Trees at smaller sizes that the journal could not give before everything was durable: origin, size, larger size.
+    unanswered: Vec<(Origin, u64, u64)>,
     live: Live,
 }
 
@@ -103,6 +105,7 @@ impl Core {
             dirty: BTreeSet::new(),
             expiries: BTreeSet::new(),
             waits: BTreeMap::new(),
+            unanswered: Vec::new(),
             live: Live::default(),
         };
         if core.fold.next_record() == 0 {
@@ -214,6 +217,8 @@ impl Core {
         if group == self.written {
             self.durable = group;
             self.gate.durable(self.handed);
+            let again = std::mem::take(&mut self.unanswered).into_iter();
+            self.actions.extend(again.map(|(origin, size, upto)| Action::PrefixOf { origin, size, upto }));
         }
     }
 
