@@ -14,7 +14,9 @@ impl Auditor<'_> {
     pub(super) fn frozen(&mut self, at: At, peer: NodeName, own: bool, proof: &Contradiction, reason: VolumeReason) {
         let whose = if own { "the own log to" } else { "the log of" };
         let said = match (reason, self.proved(peer, own, proof)) {
-            (_, Some(proved)) => format!("two histories of {whose} {peer}: {proved}; both are kept, and their signatures hold"),
+            (_, Some(proved)) => {
+                format!("two histories of {whose} {peer}: {proved}; both are kept, and their signatures hold")
+            }
             (VolumeReason::Contradiction, None) => {
                 format!("two histories of {whose} {peer}; what is kept does not prove them by itself")
             }

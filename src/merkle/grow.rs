@@ -24,7 +24,9 @@ impl Growth {
     pub fn push(&mut self, leaf_hash: Hash) {
         let (mut level, mut index, mut hash) = (0, self.size, leaf_hash);
         self.size += 1;
-        while let Some((_, _, left)) = self.since.pop_if(|(of, at, _)| *of == level && index % 2 == 1 && *at + 1 == index) {
+        while let Some((_, _, left)) =
+            self.since.pop_if(|(of, at, _)| *of == level && index % 2 == 1 && *at + 1 == index)
+        {
             hash = node_hash(&left, &hash);
             (level, index) = (level + 1, index / 2);
         }

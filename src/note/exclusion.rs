@@ -97,7 +97,8 @@ mod tests {
 
     #[test]
     fn heads_of_two_logs_say_nothing_of_each_other() {
-        let other: Head = Head { origin: "verbale/XA/XB/2.5f0c9a3e7b2d4411".parse().unwrap(), ..head(3, Hash([2; 32])) };
+        let other: Head =
+            Head { origin: "verbale/XA/XB/2.5f0c9a3e7b2d4411".parse().unwrap(), ..head(3, Hash([2; 32])) };
         assert_eq!(Exclusion::of(&head(3, Hash([1; 32])), &other, &[]), None);
     }
 }

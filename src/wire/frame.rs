@@ -4,8 +4,8 @@ use bytes::{BufMut, Bytes, BytesMut};
 use prost::Message;
 
 use super::{
-    Absent, Contradiction, Leaf, MAX_CERTIFICATE_DIGESTS, MAX_FRAME, MAX_KINDS, MAX_LINES, MAX_NOTE, MAX_TRUST_PART, Payload,
-    WireError, proto,
+    Absent, Contradiction, Leaf, MAX_CERTIFICATE_DIGESTS, MAX_FRAME, MAX_KINDS, MAX_LINES, MAX_NOTE, MAX_TRUST_PART,
+    Payload, WireError, proto,
 };
 use crate::name::{BootNonce, EntryId, Hash, Millis, Origin};
 

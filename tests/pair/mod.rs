@@ -87,7 +87,8 @@ impl Node {
     /// A head of its own log under its own keys, whatever the root.
     pub fn sign(&self, origin: Origin, size: u64, root: Hash) -> Bytes {
         let head = verbale::note::Head { origin, size, root };
-        let lines = KeyAlgorithm::ALL.iter().map(|algorithm| sign_log_line(&head, *algorithm, &self.env.keys)).collect();
+        let lines =
+            KeyAlgorithm::ALL.iter().map(|algorithm| sign_log_line(&head, *algorithm, &self.env.keys)).collect();
         Checkpoint::new(head, lines).expect("two lines fit").to_bytes().into()
     }
 

@@ -248,7 +248,8 @@ impl Ledger {
 
     /// An id is queued once; again only where its entry stands in a dead volume.
     fn queued(&mut self, peer: NodeName, record: u64, header: &Header, known: &Known<'_>) -> Verdict {
-        let mut item = Item { peer, record, header: header.clone(), dropped: None, places: vec![], stood: false, waits: true };
+        let mut item =
+            Item { peer, record, header: header.clone(), dropped: None, places: vec![], stood: false, waits: true };
         if let Some(old) = self.items.get(&header.id) {
             let dead = old.stood && !old.waits && !old.places.iter().any(|place| self.is_live(place));
             check(dead && old.dropped.is_none() || known.unsteady.contains(&peer), || {

@@ -11,8 +11,8 @@ use verbale::name::{
 };
 use verbale::note::{Checkpoint, Head, KeyAlgorithm, Line, sign_log_line, sign_receipt_line};
 use verbale::wire::{
-    Absent, Contradiction, EntryFrame, FaultCode, HeadRef, Header, Hello, Leaf, LogState, NotNowReason, Payload, SigningKey,
-    VolumeBody, VolumeReason, commitment,
+    Absent, Contradiction, EntryFrame, FaultCode, HeadRef, Header, Hello, Leaf, LogState, NotNowReason, Payload,
+    SigningKey, VolumeBody, VolumeReason, commitment,
 };
 
 use super::keys::Keys;

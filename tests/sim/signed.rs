@@ -81,7 +81,8 @@ impl World {
         let Ok(note) = Checkpoint::<Origin>::parse(note) else { return };
         let head = note.head().clone();
         let newest = instance.ledger.newest(peer, false);
-        let counts = newest.is_none_or(|newest| newest == head.origin || newest.volume.number < head.origin.volume.number);
+        let counts =
+            newest.is_none_or(|newest| newest == head.origin || newest.volume.number < head.origin.volume.number);
         let keys = [self.keys[&peer].clone()];
         let holds = judge_log_lines(&note, &keys, self.judge.judge()).is_ok();
         if head.origin.from != peer || head.origin.to != instance.name || !counts || !holds {

@@ -125,8 +125,10 @@ impl Core {
         if self.peer(name).is_some_and(|peer| peer.own.doubt.is_none()) {
             // After any doubt about its own memory a node never signs an old tree again: with no peer.
             self.put(now, Act::Recovering { officer: 0 });
-            for session in self.sessions.values_mut().filter(|session| session.is_up()) {
+            for (peer, session) in self.sessions.iter_mut().filter(|(_, session)| session.is_up()) {
                 session.drop_outstanding();
+                // What its holder lacks goes into the next volume.
+                self.dirty.insert(*peer);
                 // Nothing old is signed any more, a head within a refill included.
                 if matches!(session.step, Step::Refill(_)) {
                     session.step = Step::Ready;

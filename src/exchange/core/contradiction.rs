@@ -115,7 +115,9 @@ impl Core {
         let (mut range, mut left) = (held.clone(), None);
         for entry in pushed.entries.iter().take_while(|entry| entry.index >= held.size()) {
             let differs = |known: &&&Signed| known.size == range.size() && known.root != range.root();
-            if left.is_none() && let Some(known) = beyond.iter().find(differs) {
+            if left.is_none()
+                && let Some(known) = beyond.iter().find(differs)
+            {
                 left = Some((known.note.clone(), Growth::of(range.clone())));
             }
             let hash = leaf_hash(entry.leaf.bytes());
@@ -223,9 +225,10 @@ impl Core {
             (good.head.origin.from == self.me && good.head.origin.to == name).then_some(good.head)
         };
         let (one, other) = (signed(&shown.ours), signed(&shown.theirs));
-        let proved = one.as_ref().zip(other.as_ref()).is_some_and(|(one, other)| {
-            Exclusion::of(one, other, &shown.hashes).is_some() && !settled(&one.origin)
-        });
+        let proved = one
+            .as_ref()
+            .zip(other.as_ref())
+            .is_some_and(|(one, other)| Exclusion::of(one, other, &shown.hashes).is_some() && !settled(&one.origin));
         let against_own = one.as_ref().is_some_and(|head| {
             let own = peer.own.volumes.get(&head.origin.volume).filter(|_| !settled(&head.origin));
             own.and_then(|own| own.root_at(head.size)).is_some_and(|root| root != head.root)

@@ -154,7 +154,7 @@ impl Core {
         let Some(own) = newest.filter(|(size, _)| *size < goal.size) else {
             return self.fetch_failed(now, env, name, goal.size);
         };
-        let proving = Some(Proving { range: CompactRange::default(), own, growth: None });
+        let proving = Some(Box::new(Proving { range: CompactRange::default(), own, growth: None }));
         self.fetch(name, Fetch { origin: goal.origin, next: 0, start: 0, goal, then, proving });
     }
 

@@ -16,8 +16,8 @@ use crate::merkle::{CompactRange, leaf_hash};
 use crate::name::{Kind, Millis, NodeName, Origin, RefusalCode};
 use crate::note::{Checkpoint, Head, KeyAlgorithm, PublicKeys, sign_receipt_line};
 use crate::wire::{
-    Absent, Contradiction, EntryFrame, FaultCode, Header, MAX_LEAF, MAX_PUSH_BYTES, MAX_PUSH_ENTRIES, NotNowReason, Payload, Target,
-    VolumeBody, VolumeReason,
+    Absent, Contradiction, EntryFrame, FaultCode, Header, MAX_LEAF, MAX_PUSH_BYTES, MAX_PUSH_ENTRIES, NotNowReason,
+    Payload, Target, VolumeBody, VolumeReason,
 };
 
 /// When a peer may ask again about a direction that waits for people, or a full disk.

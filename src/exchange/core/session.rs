@@ -98,7 +98,7 @@ pub(super) struct Fetch {
     /// Fetched entries are still missing in these newer volumes' history: go on with them afterwards.
     pub then: Option<Held>,
     /// Only looked at.
-    pub proving: Option<Proving>,
+    pub proving: Option<Box<Proving>>,
 }
 
 /// A head on its way.
