@@ -39,6 +39,7 @@ pub enum Mutant {
     SignWhenTold,
     RequeueTwice,
     NameMoreThanHeld,
+    GreetEverybody,
 }
 
 impl Mutant {
@@ -77,6 +78,7 @@ impl Mutant {
         Self::SignWhenTold,
         Self::RequeueTwice,
         Self::NameMoreThanHeld,
+        Self::GreetEverybody,
     ];
 }
 

@@ -30,8 +30,20 @@ impl Core {
             return;
         }
         self.conns.insert(conn, peer);
-        let entry = Conn { dialler, restricted, hello: None, waits_for_probe: false };
-        self.session(peer).conns.insert(conn, entry);
+        let entry = Conn { dialler, restricted, hello: None, said_hello: false, waits_for_probe: false };
+        let session = self.session(peer);
+        session.conns.insert(conn, entry);
+        // Beside an older connection the dialler speaks first: a second instance of the peer is to be told of the first
+        // before it has anything to compare.
+        if dialler == Dialler::Us || session.chosen.is_none() || mutant::active(Mutant::GreetEverybody) {
+            self.say_hello(now, peer, conn);
+        }
+    }
+
+    fn say_hello(&mut self, now: Millis, peer: NodeName, conn: ConnId) {
+        let entry = self.session(peer).conns.get_mut(&conn).filter(|entry| !entry.said_hello);
+        let Some(entry) = entry else { return };
+        entry.said_hello = true;
         let hello = Box::new(self.own_hello(now, peer));
         self.release(Effect::Hello { conn, hello });
     }
@@ -144,6 +156,7 @@ impl Core {
 
     /// Keeps this connection and compares the logs.
     fn choose(&mut self, now: Millis, env: &mut dyn Env, peer: NodeName, conn: ConnId) {
+        self.say_hello(now, peer, conn);
         let session = self.session(peer);
         session.reset();
         session.chosen = Some(conn);

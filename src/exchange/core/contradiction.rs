@@ -212,13 +212,9 @@ impl Core {
     /// The holder says that there is another history. Believed only with this node's own signature as proof.
     pub(super) fn judge_contradiction(&mut self, now: Millis, env: &dyn Env, name: NodeName, shown: &Contradiction) {
         let Some(peer) = self.peer(name) else { return };
-        // What is left behind by a later volume with a receipt is settled.
-        let settled = |origin: &Origin| {
-            let later = |(volume, own): (&Volume, &crate::exchange::fold::OwnVolume)| {
-                volume.number > origin.volume.number && own.receipted > 0
-            };
-            peer.own.volumes.iter().any(later)
-        };
+        // What this holder itself has left behind for a later volume is settled.
+        let held = self.held(name);
+        let settled = |origin: &Origin| held.is_some_and(|held| held.volume.number > origin.volume.number);
         let keys = own_keys(env, &[]);
         let signed = |text: &Bytes| {
             let good = judge(env, text, &keys, name)?;

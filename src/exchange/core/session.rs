@@ -15,6 +15,8 @@ pub(super) struct Conn {
     pub dialler: Dialler,
     pub restricted: bool,
     pub hello: Option<Hello>,
+    /// The own HELLO was sent over it.
+    pub said_hello: bool,
     /// The older connection is being probed before this one replaces it.
     pub waits_for_probe: bool,
 }
