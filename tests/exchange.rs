@@ -5,7 +5,8 @@ mod pair;
 use std::collections::BTreeMap;
 
 use pair::Pair;
-use verbale::exchange::{Act, Answer, Command, Doubt, Notice};
+use verbale::audit::{VerifyOptions, verify_records};
+use verbale::exchange::{Act, Answer, Command, Doubt, Notice, Record};
 use verbale::name::Hash;
 use verbale::name::Precedence::{Flash, Immediate, Routine};
 use verbale::note::{Checkpoint, Crypto, Exclusion, Line, judge_log_lines};
@@ -180,6 +181,13 @@ fn judged_from_outside(pair: &Pair, proof: &Contradiction) -> Option<Exclusion> 
     Exclusion::of(&head(&proof.ours), &head(&proof.theirs), &proof.hashes)
 }
 
+/// What the audit remarks; two histories are never a fault of the journal.
+fn audited(journal: &[Record]) -> Vec<String> {
+    let report = verify_records(journal.iter().map(Record::encode), VerifyOptions::default());
+    assert_eq!(report.faults, []);
+    report.remarks
+}
+
 /// The proof that B keeps, and has shown.
 fn kept_by_b(pair: &Pair) -> Contradiction {
     let frozen = pair.b.core.fold().peers[&pair.a.name].theirs.frozen.clone().expect("B has frozen A's log");
@@ -221,6 +229,16 @@ fn a_holder_that_is_shown_a_smaller_head_that_its_copy_does_not_continue_keeps_b
     let expected = Exclusion::TwoSizes { smaller: 3, larger: held };
     let proof = kept_by_b(&pair);
     assert_eq!(judged_from_outside(&pair, &proof), Some(expected));
+    let said = format!("a head of size 3 and one of size {held} that does not continue it; both are kept");
+    assert!(audited(&pair.b.journal).iter().any(|remark| remark.contains(&said)));
+    // A record from before the hashes were kept reads, and says less.
+    let mut older = pair.b.journal.clone();
+    for record in &mut older {
+        if let Act::Frozen { proof, .. } = &mut record.act {
+            proof.hashes.clear();
+        }
+    }
+    assert!(audited(&older).iter().any(|remark| remark.contains("does not prove them by itself")));
     people_end_it(&mut pair);
     assert!(pair.b.contradictions.contains(&proof), "A is shown what B keeps");
 }
