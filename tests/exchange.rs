@@ -314,3 +314,19 @@ fn for_a_size_a_line_once_stored_is_sent_again_and_never_made_anew() {
     }
     assert!(again > stored.len(), "lines were sent again");
 }
+
+#[test]
+fn a_second_instance_is_told_of_the_first_before_it_hears_a_hello_and_the_first_goes_on() {
+    let mut pair = Pair::new();
+    pair.send(true, "before", Routine);
+    pair.run(30);
+    let greeted = pair.a.greeted.len();
+    let conn = pair.second_instance_dials();
+    pair.run(5);
+    assert!(pair.b.notices.iter().any(|notice| matches!(notice, Notice::SecondInstance { .. })));
+    assert!(!pair.b.greeted.contains(&conn), "it has nothing to compare, so it signs nothing");
+    assert!(pair.a.greeted.len() > greeted, "the first compares anew");
+    let id = pair.send(true, "after", Routine);
+    pair.run(30);
+    assert_eq!(pair.b.inbox().last(), Some(&id));
+}

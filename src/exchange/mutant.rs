@@ -39,7 +39,6 @@ pub enum Mutant {
     SignWhenTold,
     RequeueTwice,
     NameMoreThanHeld,
-    GreetEverybody,
 }
 
 impl Mutant {
@@ -78,7 +77,6 @@ impl Mutant {
         Self::SignWhenTold,
         Self::RequeueTwice,
         Self::NameMoreThanHeld,
-        Self::GreetEverybody,
     ];
 }
 

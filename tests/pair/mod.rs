@@ -59,6 +59,7 @@ pub struct Node {
     pub settings: Settings,
     /// The newest HELLO that it sent, and the contradictions that it showed.
     pub hello: Option<Box<Hello>>,
+    pub greeted: Vec<ConnId>,
     pub contradictions: Vec<Contradiction>,
     boots: u8,
 }
@@ -79,6 +80,7 @@ impl Node {
             notices: Vec::new(),
             settings,
             hello: None,
+            greeted: Vec::new(),
             contradictions: Vec::new(),
             boots: 0,
         }
@@ -260,6 +262,18 @@ impl Pair {
         note
     }
 
+    /// Another instance of A dials B while the first is connected, and says HELLO.
+    pub fn second_instance_dials(&mut self) -> ConnId {
+        let mut hello = self.a.hello.clone().expect("A has said HELLO");
+        hello.boot = BootNonce([0xc0; 16]);
+        let conn = ConnId(self.next_conn);
+        self.next_conn += 1;
+        let (peer, dialler) = (self.a.name, Dialler::Them);
+        self.wire.push_back((false, Input::Connected { conn, peer, dialler, restricted: false }));
+        self.wire.push_back((false, Input::Hello { conn, hello }));
+        conn
+    }
+
     /// A's log: its origin and size.
     pub fn own_log(&self) -> (Origin, u64) {
         let (volume, own) = self.a.core.fold().peers[&self.b.name].own.volume().expect("a volume");
@@ -413,6 +427,7 @@ impl Pair {
         match effect {
             Effect::Hello { conn, hello } => {
                 self.node(is_a).hello = Some(hello.clone());
+                self.node(is_a).greeted.push(conn);
                 self.carry(!is_a, conn, Input::Hello { conn, hello });
             }
             Effect::Push { conn, origin, entries, note } => {

@@ -35,7 +35,7 @@ impl Core {
         session.conns.insert(conn, entry);
         // Beside an older connection the dialler speaks first: a second instance of the peer is to be told of the first
         // before it has anything to compare.
-        if dialler == Dialler::Us || session.chosen.is_none() || mutant::active(Mutant::GreetEverybody) {
+        if dialler == Dialler::Us || session.chosen.is_none() {
             self.say_hello(now, peer, conn);
         }
     }
