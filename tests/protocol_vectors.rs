@@ -232,7 +232,10 @@ fn frames() -> Vec<(&'static str, Frame)> {
             "frame-cosigned",
             Frame::Cosigned { origin: origin(), size: 2, lines: vec![receipt.to_string()], window: 8 << 20 },
         ),
-        ("frame-fault", Frame::Fault { code: FaultCode::Gap, origin: Some(origin()), index: 1, proof: Bytes::new() }),
+        (
+            "frame-fault",
+            Frame::Fault { code: FaultCode::Gap, origin: Some(origin()), index: 1, proof: Default::default() },
+        ),
         ("frame-fetch", Frame::Fetch { origin: origin(), from: 0, to: 2 }),
         ("frame-enclosure", Frame::EnclosureRequest { entry: message, ordinal: 0, offset: 1 << 20 }),
     ]

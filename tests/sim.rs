@@ -26,6 +26,8 @@ mod rng;
 mod settle;
 #[path = "sim/shell.rs"]
 mod shell;
+#[path = "sim/signed.rs"]
+mod signed;
 #[path = "sim/trouble.rs"]
 mod trouble;
 #[path = "sim/wire.rs"]

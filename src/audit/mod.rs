@@ -11,6 +11,7 @@
 mod again;
 mod fault;
 mod heads;
+mod histories;
 mod opener;
 mod payload;
 mod replay;

@@ -9,7 +9,8 @@ use serde::Serialize;
 use crate::exchange::{Act, Change, Doubt, Drop, Place, Record, Stowed};
 use crate::journal::{Damage, Record as Raw, Scan};
 use crate::merkle::leaf_hash;
-use crate::name::{CaseId, EntryId, Hash, Millis, NodeName, Volume};
+use crate::name::{CaseId, EntryId, Hash, Millis, NodeName, Origin, Volume};
+use crate::note::{Checkpoint, Exclusion};
 use crate::wire::{Absent, Body, Header, Leaf, Target, VolumeReason};
 
 use super::fault::file_name;
@@ -277,10 +278,14 @@ impl ReplayLine {
                 self.act = "recovering";
                 self.officer = Some(*officer);
             }
-            Act::Frozen { peer, own_log, reason, .. } => {
+            Act::Frozen { peer, own_log, reason, proof } => {
                 self.about("frozen", *peer, None);
                 self.why = Some(reason_word(*reason).to_owned());
-                self.text = Some(if *own_log { "own log" } else { "peer's log" }.to_owned());
+                let whose = if *own_log { "own log" } else { "peer's log" };
+                let heads = [&proof.ours, &proof.theirs].map(|note| Checkpoint::<Origin>::parse(note).ok());
+                let [ours, theirs] = heads.map(|note| note.map(|note| note.head().clone()));
+                let excluded = ours.zip(theirs).and_then(|(one, other)| Exclusion::of(&one, &other, &proof.hashes));
+                self.text = Some(excluded.map_or(whose.to_owned(), |excluded| format!("{whose}: {excluded}")));
             }
             Act::ReopenAgreed { peer, officer } => self.about("reopen-agreed", *peer, Some(*officer)),
             Act::Noted { subject, peer, text, officer } => {

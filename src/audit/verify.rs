@@ -217,10 +217,7 @@ impl<'a> Auditor<'a> {
             Act::EnclosureHeld { peer, entry, ordinal, slot } => {
                 self.enclosure_held(at, *peer, *entry, *ordinal, *slot);
             }
-            Act::Frozen { peer, own_log, .. } => {
-                let whose = if *own_log { "the own log to" } else { "the log of" };
-                self.report.remark(format!("record {}: two histories of {whose} {peer}; both are kept", at.record));
-            }
+            Act::Frozen { peer, own_log, proof, reason } => self.frozen(at, *peer, *own_log, proof, *reason),
             Act::Fenced { peer, .. } => {
                 self.report.remark(format!("record {}: the node was fenced; {peer} showed a second copy", at.record));
             }
@@ -430,6 +427,11 @@ impl<'a> Auditor<'a> {
                 self.report.fault(FaultKind::Volume, at, what, name);
             }
             None => {
+                if known.heads.remembers(before.size) {
+                    let what = "a head of that size is not recorded here; another instance of this node signed it";
+                    let (record, origin, size) = (at.record, before.origin, before.size);
+                    self.report.remark(format!("record {record}: {name} stands on {origin} at size {size}: {what}"));
+                }
                 let what =
                     format!("the root that is named of {} at size {} is not its root", before.origin, before.size);
                 let (log, whose) = ((place.peer, own, before.origin.volume), name.to_owned());

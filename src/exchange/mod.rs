@@ -23,7 +23,7 @@ pub use fold::{
 pub use gate::Stored;
 pub use io::{
     Action, Answer, CloseCode, Command, ConnId, Denied, Dialler, Effect, EntryRef, FetchFault, Group, Input, NewItem,
-    Notice, Pushed, Settings, Shown, Token, Wait,
+    Notice, Pushed, Settings, Shown, StoredHead, Token, Wait,
 };
 #[cfg(feature = "mutants")]
 pub use mutant::{Mutant, activate};

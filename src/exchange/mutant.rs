@@ -34,6 +34,11 @@ pub enum Mutant {
     AppendTwiceAfterCrash,
     ForgetRetry,
     TakeGaps,
+    JudgeOneSizeOnly,
+    ForgetLines,
+    SignWhenTold,
+    RequeueTwice,
+    NameMoreThanHeld,
 }
 
 impl Mutant {
@@ -67,6 +72,11 @@ impl Mutant {
         Self::AppendTwiceAfterCrash,
         Self::ForgetRetry,
         Self::TakeGaps,
+        Self::JudgeOneSizeOnly,
+        Self::ForgetLines,
+        Self::SignWhenTold,
+        Self::RequeueTwice,
+        Self::NameMoreThanHeld,
     ];
 }
 

@@ -8,7 +8,7 @@ use bytes::Bytes;
 
 use crate::name::{BootNonce, EntryId, Hash, JournalId, Millis, NodeName, Origin, Volume};
 use crate::note::PublicKeys;
-use crate::wire::{Absent, Header, Leaf, Span, VolumeReason};
+use crate::wire::{Absent, Contradiction, Header, Leaf, Span, VolumeReason};
 
 /// Salt and body of an entry as they lie in the journal.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -138,7 +138,7 @@ pub enum Act {
     /// A person ordered the recovery from peers.
     Recovering { officer: u32 },
     /// One direction of one pair waits for people.
-    Frozen { peer: NodeName, own_log: bool, ours: Bytes, theirs: Bytes, reason: VolumeReason },
+    Frozen { peer: NodeName, own_log: bool, proof: Contradiction, reason: VolumeReason },
     /// A person agreed to go on with this peer after a freeze.
     ReopenAgreed { peer: NodeName, officer: u32 },
     /// A file of a peer's message is durably here.

@@ -5,11 +5,13 @@
 //! `index · 2^level .. (index + 1) · 2^level`. Whoever asks for a proof hands in a closure that gives the hash of such
 //! a subtree from wherever it lies.
 
+mod grow;
 mod hash;
 mod prove;
 mod range;
 mod verify;
 
+pub use grow::Growth;
 pub use hash::{empty_root, leaf_hash, leaf_hash_parts, node_hash};
 pub use prove::{MissingSubtree, ProveError, consistency_proof, inclusion_proof, over_leaves, root_of};
 pub use range::CompactRange;

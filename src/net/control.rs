@@ -30,9 +30,12 @@ pub(super) async fn open(conn: &Connection) -> Result<(FrameWriter, RecvStream),
 /// Reads it to its end.
 pub(super) async fn read(conn: Arc<Connection>, recv: RecvStream) -> Result<(), Fault> {
     let mut reader = FrameReader::new(recv, conn.limits.frame);
-    let first = reader.next_within(conn.limits.hello).await.map_err(|fault| {
-        fault.unwrap_or_else(|| Fault::Close(CloseCode::NoHello, "the other side sent no HELLO in time".into()))
-    })?;
+    let mut first = first_frame(&conn, &mut reader).await?;
+    if let Some((frame @ Frame::NotNow { .. }, _)) = first {
+        // Where another connection with this node is kept, that is told before any HELLO.
+        conn.report(NetEvent::Frame { conn: conn.id, frame }).await;
+        first = first_frame(&conn, &mut reader).await?;
+    }
     match first {
         Some((frame @ Frame::Hello(_), _)) => conn.report(NetEvent::Frame { conn: conn.id, frame }).await,
         Some((frame, _)) => {
@@ -57,6 +60,12 @@ pub(super) async fn read(conn: Arc<Connection>, recv: RecvStream) -> Result<(), 
         }
     }
     Err(conn.unless_it_closes("the control stream ended").await)
+}
+
+async fn first_frame(conn: &Connection, reader: &mut FrameReader) -> Result<Option<(Frame, usize)>, Fault> {
+    reader.next_within(conn.limits.hello).await.map_err(|fault| {
+        fault.unwrap_or_else(|| Fault::Close(CloseCode::NoHello, "the other side sent no HELLO in time".into()))
+    })
 }
 
 /// Writes what is queued until the queue is closed, then waits until all of it has arrived.

@@ -173,7 +173,8 @@ mod tests {
     #[test]
     fn answers_go_nowhere_without_a_stream_and_a_fault_is_the_last() {
         let back = Back::default();
-        let fault = Frame::Fault { code: crate::wire::FaultCode::Gap, origin: None, index: 0, proof: Bytes::new() };
+        let proof = crate::wire::Contradiction::default();
+        let fault = Frame::Fault { code: crate::wire::FaultCode::Gap, origin: None, index: 0, proof };
         assert!(back.put(&Frame::Bye).is_ok());
         let (one, mut queue) = back.begin().unwrap();
         assert!(back.begin().is_none(), "one push stream at a time");

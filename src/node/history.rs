@@ -3,7 +3,7 @@
 
 use crate::exchange::{Act, Input, Place, Record, Stowed};
 use crate::journal::{ReadError, SlotError, Vault};
-use crate::merkle::{CompactRange, leaf_hash};
+use crate::merkle::{CompactRange, Growth, leaf_hash};
 use crate::name::{Hash, Origin};
 use crate::wire::{Absent, EntryFrame, Leaf, Payload};
 
@@ -117,7 +117,7 @@ pub(super) fn check(node: &Node, origin: Origin, index: u64) -> Input {
 }
 
 /// The record of an entry; the index is given the time to reach what is durable.
-fn locate(node: &Node, origin: Origin, index: u64) -> Option<u64> {
+pub(super) fn locate(node: &Node, origin: Origin, index: u64) -> Option<u64> {
     node.index.locate(node.me, origin, index).or_else(|| {
         node.index.caught_up_blocking(node.journal_end());
         node.index.locate(node.me, origin, index)
@@ -154,7 +154,7 @@ pub(super) fn entry_bytes(entry: &EntryFrame) -> u64 {
     (entry.leaf.bytes().len() + body) as u64
 }
 
-/// The tree of an own log at a size, from the leaves themselves.
+/// The tree of a log, own or held, at a size, from the leaves themselves.
 pub(super) fn range_at(node: &Node, origin: Origin, size: u64) -> Option<CompactRange> {
     let mut range = CompactRange::default();
     for index in 0..size {
@@ -163,12 +163,22 @@ pub(super) fn range_at(node: &Node, origin: Origin, size: u64) -> Option<Compact
     Some(range)
 }
 
+/// The tree of a log, own or held, at a smaller size, watched up to a larger one, from the leaves themselves.
+pub(super) fn growth_of(node: &Node, origin: Origin, size: u64, upto: u64) -> Option<Growth> {
+    let mut growth = Growth::of(range_at(node, origin, size)?);
+    for index in size..upto {
+        growth.push(leaf_at(node, origin, index)?);
+    }
+    Some(growth)
+}
+
 fn leaf_at(node: &Node, origin: Origin, index: u64) -> Option<Hash> {
     let number = locate(node, origin, index)?;
     match record(node, number).ok()?.act {
         Act::VolumeOpened { leaf, place, .. }
         | Act::Appended { leaf, place, .. }
         | Act::Fetched { leaf, place, .. }
+        | Act::Stored { leaf, place, .. }
             if (place.volume, place.index) == (origin.volume, index) =>
         {
             Some(leaf_hash(leaf.bytes()))

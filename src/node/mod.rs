@@ -14,6 +14,7 @@ mod desk;
 mod enclosures;
 mod env;
 mod files;
+mod heads;
 mod history;
 mod index;
 mod links;

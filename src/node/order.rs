@@ -9,6 +9,7 @@ use tokio::sync::{oneshot, watch};
 
 use super::clock::Clock;
 use super::desk::ping::Heard;
+use super::heads::HeadsFound;
 use super::index::Lookup;
 use super::on_message::{OnMessage, Pager};
 use super::push::Resolved;
@@ -88,6 +89,8 @@ pub(super) struct Node {
     pub(super) certificate_until: Mutex<Millis>,
     /// Reads the journal.
     pub(super) journal: Reader,
+    /// Where heads stand in it, for a refill.
+    pub(super) heads: Mutex<HeadsFound>,
     /// Up to where the journal is durable: the number that the next record will have.
     pub(super) durable: watch::Sender<u64>,
     /// Opens what is sealed.

@@ -7,7 +7,7 @@ use super::order::Node;
 use super::run::RunError;
 use super::standstill::Cause;
 use super::turn::Turn;
-use super::{history, standing};
+use super::{heads, history, standing};
 use crate::exchange::{Action, Effect, Input, Notice, Shown};
 use crate::journal::Condition;
 use crate::name::{Millis, NodeName};
@@ -35,9 +35,14 @@ impl Turn {
             Action::RangeAt { origin, size } => {
                 self.read(move |node| Input::Range { origin, size, range: history::range_at(node, origin, size) });
             }
+            Action::PrefixOf { origin, size, upto } => self.read(move |node| {
+                let growth = history::growth_of(node, origin, size, upto);
+                Input::Prefix { origin, size, upto, growth }
+            }),
             Action::Load { origin, from, to, bytes_max } => self.read(move |node| {
                 let entries = history::load(node, origin, from, to, bytes_max);
-                Input::Loaded { origin, from, entries }
+                let heads = heads::recorded(node, origin, from, from + entries.len() as u64);
+                Input::Loaded { origin, from, entries, heads }
             }),
             Action::CheckBody { origin, index } => self.read(move |node| history::check(node, origin, index)),
             Action::Reread { records } => self.reread(records),

@@ -216,6 +216,7 @@ async fn run_until<F: Future<Output = ()>>(
         own_tls: own,
         certificate_until,
         journal: ground.journal.reader(),
+        heads: Mutex::default(),
         durable: watch::Sender::new(ground.journal.tail().next_record),
         vault: ground.vault.clone(),
         enclosures: ground.enclosures.clone(),

@@ -15,6 +15,7 @@
 mod algorithm;
 mod base64;
 mod checkpoint;
+mod exclusion;
 mod head;
 mod judge;
 mod keys;
@@ -24,6 +25,7 @@ mod sign;
 
 pub use algorithm::{Algorithm, KeyAlgorithm, VerifierKey, VerifierKeyError, key_id};
 pub use checkpoint::{Checkpoint, ForeignCheckpoint, MAX_LINES, MAX_NOTE_BYTES, NoteError};
+pub use exclusion::Exclusion;
 pub use head::{ForeignOrigin, ForeignOriginError, Head, MAX_ORIGIN_BYTES, MAX_SIZE};
 pub use judge::{GoodLine, JudgeError, Judged, KeyJudged, judge_log_lines, judge_receipt_lines, judge_with};
 pub use keys::{Crypto, KeyError, PublicKeys, Seeds, Signer, SigningKeys, Verifier};

@@ -4,8 +4,8 @@ use bytes::{BufMut, Bytes, BytesMut};
 use prost::Message;
 
 use super::{
-    Absent, Leaf, MAX_CERTIFICATE_DIGESTS, MAX_FRAME, MAX_KINDS, MAX_LINES, MAX_NOTE, MAX_TRUST_PART, Payload,
-    WireError, proto,
+    Absent, Contradiction, Leaf, MAX_CERTIFICATE_DIGESTS, MAX_FRAME, MAX_KINDS, MAX_LINES, MAX_NOTE, MAX_TRUST_PART,
+    Payload, WireError, proto,
 };
 use crate::name::{BootNonce, EntryId, Hash, Millis, Origin};
 
@@ -218,8 +218,8 @@ pub enum Frame {
         origin: Option<Origin>,
         /// At which index.
         index: u64,
-        /// With a contradiction: the note that proves it.
-        proof: Bytes,
+        /// With a contradiction: what proves it.
+        proof: Contradiction,
     },
     /// Asks for entries.
     Fetch {
@@ -273,6 +273,15 @@ pub fn frame_head(bytes: [u8; FRAME_HEAD]) -> Result<FrameHead, WireError> {
         return Err(WireError::Length("frame"));
     }
     Ok(FrameHead { kind: bytes[4], length: length - 1 })
+}
+
+fn contradiction(ours: Bytes, theirs: Bytes, hashes: &[u8]) -> Result<Contradiction, WireError> {
+    let field = |field| WireError::Field { what: "FAULT", field };
+    if ours.len() > MAX_NOTE || theirs.len() > MAX_NOTE {
+        return Err(field("proof"));
+    }
+    let hashes = Contradiction::hashes_from(hashes).ok_or_else(|| field("hashes"))?;
+    Ok(Contradiction { ours, theirs, hashes })
 }
 
 fn log_state_to_proto(state: &LogState) -> proto::LogState {
@@ -418,7 +427,9 @@ impl Frame {
                     code: *code as i32,
                     origin: origin.map(|origin| origin.to_string()).unwrap_or_default(),
                     index: *index,
-                    proof: proof.clone(),
+                    proof: proof.ours.clone(),
+                    other: proof.theirs.clone(),
+                    hashes: proof.hash_bytes(),
                 },
             ),
             Self::Fetch { origin, from, to } => {
@@ -507,11 +518,12 @@ impl Frame {
             }
             20 => {
                 let message: proto::Fault = super::decode("FAULT", bytes)?;
-                if message.proof.len() > MAX_NOTE {
-                    return Err(field("FAULT", "proof"));
+                Self::Fault {
+                    code: FaultCode::from_number(message.code),
+                    origin: message.origin.parse().ok(),
+                    index: message.index,
+                    proof: contradiction(message.proof, message.other, &message.hashes)?,
                 }
-                let code = FaultCode::from_number(message.code);
-                Self::Fault { code, origin: message.origin.parse().ok(), index: message.index, proof: message.proof }
             }
             24 => {
                 let message: proto::Fetch = super::decode("FETCH", bytes)?;

@@ -3,6 +3,7 @@
 //! Generated protobuf types stay inside this room. What was signed is kept verbatim and never encoded again.
 
 mod body;
+mod contradiction;
 mod entry;
 mod frame;
 mod header;
@@ -10,6 +11,7 @@ mod limits;
 mod proto;
 
 pub use body::{Body, Enclosure, ReplyExpected, Text};
+pub use contradiction::{Contradiction, MAX_CONTRADICTION_HASHES};
 pub use entry::{ABSENT_BODY, Absent, Leaf, Payload, commitment};
 pub use frame::{
     EnclosureAbsent, EntryFrame, FRAME_HEAD, FaultCode, Frame, FrameHead, Hello, LogState, NotNowReason, TrustKind,

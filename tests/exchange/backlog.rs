@@ -1,9 +1,8 @@
 //! Much that waits, bodies that are lost, and what a peer only says: two cores, without disk and network.
 
-use bytes::Bytes;
 use verbale::exchange::{Act, Command, ConnectionState, Doubt, Input, Notice, Stowed};
 use verbale::name::{EntryId, Kind, Precedence::Routine};
-use verbale::wire::{Absent, FaultCode};
+use verbale::wire::{Absent, Contradiction, FaultCode};
 
 use super::pair::{Node, Pair};
 
@@ -140,7 +139,7 @@ fn a_fault_about_a_body_withdraws_nothing_that_can_be_read() {
     let code = FaultCode::CommitmentMismatch;
     // An entry that is receipted, one that is not there yet, and one on its way.
     for index in [1, size + 2] {
-        let fault = Input::Fault { conn, code, origin, index, proof: Bytes::new() };
+        let fault = Input::Fault { conn, code, origin, index, proof: Contradiction::default() };
         pair.a.core.handle(pair.now, &mut pair.a.env, fault);
         pair.run(30);
     }
@@ -151,7 +150,7 @@ fn a_fault_about_a_body_withdraws_nothing_that_can_be_read() {
         }
         pair.step();
     }
-    let fault = Input::Fault { conn, code, origin, index: size, proof: Bytes::new() };
+    let fault = Input::Fault { conn, code, origin, index: size, proof: Contradiction::default() };
     pair.a.core.handle(pair.now, &mut pair.a.env, fault);
     pair.run(30);
     let three = pair.send(true, "three", Routine);

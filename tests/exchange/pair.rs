@@ -5,9 +5,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use verbale::exchange::*;
+use verbale::merkle::{CompactRange, Growth, leaf_hash};
 use verbale::name::*;
-use verbale::note::{Crypto, PublicKeys, Seeds, Signer, SigningKeys, Verifier};
-use verbale::wire::{EntryFrame, Leaf, Payload};
+use verbale::note::{
+    Checkpoint, Crypto, KeyAlgorithm, PublicKeys, Seeds, Signer, SigningKeys, Verifier, sign_log_line,
+};
+use verbale::wire::{Contradiction, EntryFrame, FaultCode, Hello, Leaf, LogState, Payload};
 
 /// Keys, randomness and sealing of one node. Bodies are "sealed" in clear: what is tested here is the exchange.
 pub struct Desk {
@@ -54,6 +57,10 @@ pub struct Node {
     pub answers: Vec<(Token, Answer)>,
     pub notices: Vec<Notice>,
     pub settings: Settings,
+    /// The newest HELLO that it sent, and the contradictions that it showed.
+    pub hello: Option<Box<Hello>>,
+    pub greeted: Vec<ConnId>,
+    pub contradictions: Vec<Contradiction>,
     boots: u8,
 }
 
@@ -72,8 +79,19 @@ impl Node {
             answers: Vec::new(),
             notices: Vec::new(),
             settings,
+            hello: None,
+            greeted: Vec::new(),
+            contradictions: Vec::new(),
             boots: 0,
         }
+    }
+
+    /// A head of its own log under its own keys, whatever the root.
+    pub fn sign(&self, origin: Origin, size: u64, root: Hash) -> Bytes {
+        let head = verbale::note::Head { origin, size, root };
+        let lines =
+            KeyAlgorithm::ALL.iter().map(|algorithm| sign_log_line(&head, *algorithm, &self.env.keys)).collect();
+        Checkpoint::new(head, lines).expect("two lines fit").to_bytes().into()
     }
 
     /// The node's public keys.
@@ -127,6 +145,18 @@ impl Node {
         });
         let (leaf, payload) = found.expect("the entry is in the journal");
         EntryFrame { index, leaf, payload }
+    }
+
+    /// Every head that was ever recorded over entries of an own log.
+    fn heads(&self, origin: Origin, from: u64, to: u64) -> Vec<StoredHead> {
+        let head = |record: &Record| match &record.act {
+            Act::Signed { place, root, lines } | Act::FetchedHead { place, root, lines } => {
+                let here = place.volume == origin.volume && place.index > from && place.index <= to;
+                here.then(|| StoredHead { size: place.index, root: *root, lines: lines.clone() })
+            }
+            _ => None,
+        };
+        self.journal.iter().filter_map(head).collect()
     }
 
     fn payload(&self, record: u64) -> Payload {
@@ -221,6 +251,50 @@ impl Pair {
                 self.wire.push_back((is_a, Input::Closed { conn: ConnId(conn) }));
             }
         }
+    }
+
+    /// Lets B hear a HELLO of A's that shows another head of A's log than A has; the connection ends at once.
+    pub fn show_forged(&mut self, size: u64, root: Hash) -> Bytes {
+        let (origin, _) = self.own_log();
+        let note = self.a.sign(origin, size, root);
+        let mut hello = self.a.hello.clone().expect("A has said HELLO");
+        hello.mine = LogState { origin: Some(origin), size, note: note.clone() };
+        let conn = ConnId(self.next_conn);
+        self.next_conn += 1;
+        self.open.push(conn.0);
+        let (peer, dialler) = (self.a.name, Dialler::Them);
+        self.wire.push_back((false, Input::Connected { conn, peer, dialler, restricted: false }));
+        self.wire.push_back((false, Input::Hello { conn, hello }));
+        self.run(1);
+        self.open.retain(|open| *open != conn.0);
+        self.wire.push_back((false, Input::Closed { conn }));
+        note
+    }
+
+    /// Another instance of A dials B while the first is connected, and says HELLO.
+    pub fn second_instance_dials(&mut self) -> ConnId {
+        let mut hello = self.a.hello.clone().expect("A has said HELLO");
+        hello.boot = BootNonce([0xc0; 16]);
+        let conn = ConnId(self.next_conn);
+        self.next_conn += 1;
+        let (peer, dialler) = (self.a.name, Dialler::Them);
+        self.wire.push_back((false, Input::Connected { conn, peer, dialler, restricted: false }));
+        self.wire.push_back((false, Input::Hello { conn, hello }));
+        conn
+    }
+
+    /// A's log: its origin and size.
+    pub fn own_log(&self) -> (Origin, u64) {
+        let (volume, own) = self.a.core.fold().peers[&self.b.name].own.volume().expect("a volume");
+        (Origin { from: self.a.name, to: self.b.name, volume }, own.size())
+    }
+
+    /// The root of A's log at a size.
+    pub fn root_of_own(&self, size: u64) -> Hash {
+        let (origin, _) = self.own_log();
+        let mut range = CompactRange::default();
+        (0..size).for_each(|index| range.push(leaf_hash(self.a.leaf(origin, index).bytes())));
+        range.root()
     }
 
     pub fn plug(&mut self) {
@@ -322,15 +396,29 @@ impl Pair {
             }
             Action::RangeAt { origin, size } => {
                 let node = self.node(is_a);
-                let mut range = verbale::merkle::CompactRange::default();
-                for index in 0..size {
-                    range.push(verbale::merkle::leaf_hash(node.leaf(origin, index).bytes()));
-                }
+                let mut range = CompactRange::default();
+                (0..size).for_each(|index| range.push(leaf_hash(node.leaf(origin, index).bytes())));
                 self.wire.push_back((is_a, Input::Range { origin, size, range: Some(range) }));
             }
-            Action::Load { origin, from, to, .. } => {
-                let entries = self.node(is_a).entries(origin, from, to);
-                self.wire.push_back((is_a, Input::Loaded { origin, from, entries }));
+            Action::PrefixOf { origin, size, upto } => {
+                let node = self.node(is_a);
+                let mut range = CompactRange::default();
+                (0..size).for_each(|index| range.push(leaf_hash(node.leaf(origin, index).bytes())));
+                let mut growth = Growth::of(range);
+                (size..upto).for_each(|index| growth.push(leaf_hash(node.leaf(origin, index).bytes())));
+                self.wire.push_back((is_a, Input::Prefix { origin, size, upto, growth: Some(growth) }));
+            }
+            Action::Load { origin, from, to, bytes_max } => {
+                let node = self.node(is_a);
+                let mut entries = node.entries(origin, from, to);
+                let mut bytes = 0;
+                let beyond = entries.iter().position(|entry| {
+                    bytes += (entry.leaf.bytes().len() + entry.leaf.body_len()) as u64;
+                    bytes > bytes_max
+                });
+                entries.truncate(beyond.unwrap_or(entries.len()).max(1));
+                let heads = node.heads(origin, from, from + entries.len() as u64);
+                self.wire.push_back((is_a, Input::Loaded { origin, from, entries, heads }));
             }
             Action::CheckBody { origin, index } => {
                 let entry = self.node(is_a).entry(origin, index);
@@ -373,10 +461,14 @@ impl Pair {
 
     fn effect(&mut self, is_a: bool, effect: Effect) {
         match effect {
-            Effect::Hello { conn, hello } => self.carry(!is_a, conn, Input::Hello { conn, hello }),
             Effect::Restricted { conn } => {
                 let (reason, retry_after) = (verbale::wire::NotNowReason::Restricted, Duration::from_secs(300));
                 self.carry(!is_a, conn, Input::NotNow { conn, reason, retry_after });
+            }
+            Effect::Hello { conn, hello } => {
+                self.node(is_a).hello = Some(hello.clone());
+                self.node(is_a).greeted.push(conn);
+                self.carry(!is_a, conn, Input::Hello { conn, hello });
             }
             Effect::Push { conn, origin, entries, note } => {
                 let node = self.node(is_a);
@@ -393,6 +485,9 @@ impl Pair {
             }
             Effect::Shows { conn, state } => self.carry(!is_a, conn, Input::Shows { conn, state }),
             Effect::Fault { conn, code, origin, index, proof } => {
+                if code == FaultCode::Contradiction {
+                    self.node(is_a).contradictions.push(proof.clone());
+                }
                 self.carry(!is_a, conn, Input::Fault { conn, code, origin, index, proof });
             }
             Effect::Show(shown) => self.node(is_a).shown.extend(shown),

@@ -265,7 +265,7 @@ async fn a_batch_at_its_limit_passes_and_one_byte_more_is_a_flood() {
 #[tokio::test]
 async fn after_a_fault_the_next_push_begins_a_new_stream() {
     let mut pair = Pair::up(Limits::default()).await;
-    let fault = Frame::Fault { code: FaultCode::BadRoot, origin: Some(origin()), index: 7, proof: Bytes::new() };
+    let fault = Frame::Fault { code: FaultCode::BadRoot, origin: Some(origin()), index: 7, proof: Default::default() };
     for index in 0..5 {
         pair.a.net.push(pair.at_a, vec![entry(index, 100)], note());
         assert_eq!(pair.b.pushed().await.0.entries[0].index, index);

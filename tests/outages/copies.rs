@@ -190,6 +190,25 @@ async fn a_second_instance_is_told_from_the_first_and_one_of_them_goes_on() {
 }
 
 #[tokio::test]
+async fn a_copy_that_is_told_of_the_first_signs_nothing() {
+    let world = World::new(37).await;
+    both_ways(&world, "before").await;
+    let log = world.a.peer(&world.b).await.own_log;
+    let mut copied = second_instance(&world).await;
+    until("the copy is told", async || words(&[&copied]).await.contains("two instances")).await;
+    let waits = copied.send(message(&world.b, "by the copy", WaitFor::Queued)).await;
+    delivered(&world.a, &world.b, "from the first").await;
+    assert_eq!(copied.peer(&world.b).await.own_log, log, "it has opened no volume");
+    let rows = copied.outbox().await;
+    let row = rows.iter().find(|row| row.id == waits.id).unwrap();
+    assert_eq!(row.state, MessageState::Queued, "and nothing is in its log");
+    copied.stop();
+    both_ways(&world, "after").await;
+    assert_eq!(subjects(&world.b).await, ["before", "from the first", "after"]);
+    verified(&world).await;
+}
+
+#[tokio::test]
 async fn recover_on_a_healthy_node_loses_nothing() {
     let world = World::new(36).await;
     both_ways(&world, "before").await;

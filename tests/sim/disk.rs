@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use verbale::exchange::{Act, Fold, Group, Place, Record, Stowed};
-use verbale::name::NodeName;
+use verbale::exchange::{Act, Fold, Group, Place, Record, StoredHead, Stowed};
+use verbale::name::{NodeName, Origin};
 use verbale::wire::{Leaf, Payload};
 
 use super::keys::open;
@@ -110,6 +110,19 @@ impl Disk {
             Act::Fetched { leaf: own, payload, .. } if own == leaf => self.payload(payload),
             _ => None,
         })
+    }
+
+    /// Every head that was ever recorded over entries of an own log.
+    pub fn own_heads(&self, origin: Origin, from: u64, to: u64) -> Vec<StoredHead> {
+        let head = |record: &Record| match &record.act {
+            Act::Signed { place, root, lines } | Act::FetchedHead { place, root, lines } => {
+                let here = place.peer == origin.to && place.volume == origin.volume;
+                let here = here && place.index > from && place.index <= to;
+                here.then(|| StoredHead { size: place.index, root: *root, lines: lines.clone() })
+            }
+            _ => None,
+        };
+        self.records.iter().filter_map(head).collect()
     }
 
     /// The payload of a Queued or VolumeOpened record.

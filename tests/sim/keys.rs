@@ -1,5 +1,6 @@
 //! What a core borrows in a simulation: seeded randomness, keys without mathematics, a seal that the oracle can open.
 
+use std::cell::Cell;
 use std::rc::Rc;
 
 use aws_lc_rs::digest;
@@ -10,8 +11,9 @@ use verbale::note::{Crypto, KeyAlgorithm, PublicKeys, Seeds, Signer, SigningKeys
 
 use super::rng::Rng;
 
-/// A key pair whose signature is a hash under its public key: anybody could forge it, but nobody here does.
-struct FakeKeys(PublicKeys);
+/// A key pair whose signature is a hash under its public key: anybody could forge it, but nobody here does. As with the
+/// real library, ML-DSA gives another signature each time.
+struct FakeKeys(PublicKeys, Cell<u64>);
 
 fn fake_signature(algorithm: KeyAlgorithm, public_key: &[u8], message: &[u8]) -> Vec<u8> {
     let mut context = digest::Context::new(&digest::SHA256);
@@ -29,15 +31,27 @@ impl Signer for FakeKeys {
     }
 
     fn sign(&self, algorithm: KeyAlgorithm, message: &[u8]) -> Vec<u8> {
-        fake_signature(algorithm, self.0.get(algorithm), message)
+        let mut signature = fake_signature(algorithm, self.0.get(algorithm), message);
+        if algorithm == KeyAlgorithm::MlDsa44 {
+            self.1.set(self.1.get() + 1);
+            signature[CHANCE].copy_from_slice(&self.1.get().to_be_bytes());
+        }
+        signature
     }
 }
+
+/// Where the chance of a signature lies.
+const CHANCE: std::ops::Range<usize> = 32..40;
 
 /// The judge of fake signatures.
 struct FakeJudge;
 
 impl Verifier for FakeJudge {
     fn verify(&self, algorithm: KeyAlgorithm, public_key: &[u8], message: &[u8], signature: &[u8]) -> bool {
+        let mut signature = signature.to_vec();
+        if algorithm == KeyAlgorithm::MlDsa44 && signature.len() >= CHANCE.end {
+            signature[CHANCE].fill(0);
+        }
         public_key.len() == algorithm.public_key_bytes() && signature == fake_signature(algorithm, public_key, message)
     }
 }
@@ -62,7 +76,7 @@ impl Keys {
             return Self { signer: Rc::new(keys), judge: Rc::new(Crypto), public };
         }
         let public = PublicKeys { ed25519: seed, ml_dsa_44: seed.repeat(41) };
-        Self { signer: Rc::new(FakeKeys(public.clone())), judge: Rc::new(FakeJudge), public }
+        Self { signer: Rc::new(FakeKeys(public.clone(), Cell::new(0))), judge: Rc::new(FakeJudge), public }
     }
 
     pub fn signer(&self) -> &dyn Signer {

@@ -86,6 +86,8 @@ pub struct Item {
     pub places: Vec<Place>,
     /// Stood in the log before, perhaps in a branch that was given up.
     stood: bool,
+    /// Queued, and not appended or found in a log since.
+    waits: bool,
 }
 
 /// A volume that is being got back from its holder.
@@ -226,8 +228,8 @@ impl Ledger {
             }
             Act::Fetched { place, leaf, payload } => self.fetched(place, leaf, payload)?,
             Act::FetchedHead { place, root, lines } => self.fetched_head(place, root, lines, known)?,
-            Act::Frozen { peer, own_log, ours, theirs, .. } => {
-                for note in [ours, theirs] {
+            Act::Frozen { peer, own_log, proof, .. } => {
+                for note in [&proof.ours, &proof.theirs] {
                     let Ok(note) = Checkpoint::<Origin>::parse(note) else { continue };
                     self.lines.extend(note.lines().iter().map(ToString::to_string));
                 }
@@ -246,9 +248,10 @@ impl Ledger {
 
     /// An id is queued once; again only where its entry stands in a dead volume.
     fn queued(&mut self, peer: NodeName, record: u64, header: &Header, known: &Known<'_>) -> Verdict {
-        let mut item = Item { peer, record, header: header.clone(), dropped: None, places: vec![], stood: false };
+        let mut item =
+            Item { peer, record, header: header.clone(), dropped: None, places: vec![], stood: false, waits: true };
         if let Some(old) = self.items.get(&header.id) {
-            let dead = old.stood && !old.places.iter().any(|place| self.is_live(place));
+            let dead = old.stood && !old.waits && !old.places.iter().any(|place| self.is_live(place));
             check(dead && old.dropped.is_none() || known.unsteady.contains(&peer), || {
                 format!("{} was queued twice: {:?}, stood at {:?}", header.id, old.dropped, old.places)
             })?;
@@ -302,6 +305,7 @@ impl Ledger {
         let item = self.items.get_mut(&header.id).expect("checked");
         item.places.push(*place);
         item.stood = true;
+        item.waits = false;
         Ok(())
     }
 
@@ -355,6 +359,9 @@ impl Ledger {
         // In a refill heads in between are signed, also of older volumes; those never grow.
         check(is_newest || before >= place.index, || format!("signed on in an old volume: {place:?}"))?;
         let head = copy.heads.entry(place.index).or_insert_with(|| (*root, Vec::new()));
+        let known: BTreeMap<_, _> = head.1.iter().map(|line| (key_of(line), line)).collect();
+        let changed = lines.iter().any(|line| known.get(&key_of(line)).is_some_and(|known| *known != line));
+        check(!changed, || format!("signed another line by one key for one size: {place:?}"))?;
         head.1.extend(lines.iter().filter(|line| !head.1.contains(line)).cloned().collect::<Vec<_>>());
         Ok(())
     }
@@ -518,6 +525,7 @@ impl Ledger {
             if let Some(item) = leaf.header().ok().and_then(|header| self.items.get_mut(&header.id)) {
                 item.places.push(Place { index: index as u64, ..*place });
                 item.stood = true;
+                item.waits = false;
             }
         }
         self.own.insert(origin, copy);
@@ -550,4 +558,9 @@ impl Ledger {
     pub fn own_ids(&self) -> impl Iterator<Item = EntryId> + '_ {
         self.own.values().flat_map(|copy| &copy.leaves).filter_map(|leaf| Some(leaf.header().ok()?.id))
     }
+}
+
+/// Which key made a line.
+fn key_of(line: &str) -> Option<(String, [u8; 4])> {
+    line.parse::<verbale::note::Line>().ok().map(|line| (line.name().to_owned(), line.key_id()))
 }

@@ -11,8 +11,8 @@ use verbale::name::{
 };
 use verbale::note::{Checkpoint, Head, KeyAlgorithm, Line, sign_log_line, sign_receipt_line};
 use verbale::wire::{
-    Absent, EntryFrame, FaultCode, HeadRef, Header, Hello, Leaf, LogState, NotNowReason, Payload, SigningKey,
-    VolumeBody, VolumeReason, commitment,
+    Absent, Contradiction, EntryFrame, FaultCode, HeadRef, Header, Hello, Leaf, LogState, NotNowReason, Payload,
+    SigningKey, VolumeBody, VolumeReason, commitment,
 };
 
 use super::keys::Keys;
@@ -184,7 +184,9 @@ impl Liar {
         if !self.mine.contains_key(&peer) || rng.chance(60) {
             self.open(peer, rng);
         }
-        if let Some(other) = self.left.get_mut(&peer).filter(|old| !old.note.is_empty() && rng.chance(150)) {
+        let taken = self.mine[&peer].origin.is_some_and(|origin| self.held.get(&origin).is_some_and(|size| *size > 0));
+        let again = rng.chance(if taken { 450 } else { 150 });
+        if let Some(other) = self.left.get_mut(&peer).filter(|old| !old.note.is_empty() && again) {
             // For once it goes on with the volume before.
             std::mem::swap(self.mine.get_mut(&peer).expect("just opened"), other);
         }
@@ -312,7 +314,8 @@ impl Liar {
                     FaultCode::Size,
                 ];
                 let code = *rng.pick(&codes).expect("six");
-                let proof = if rng.chance(500) { pushed.note.clone() } else { Bytes::new() };
+                let ours = if rng.chance(500) { pushed.note.clone() } else { Bytes::new() };
+                let proof = Contradiction { ours, ..Contradiction::default() };
                 vec![Message::Fault { code, origin: Some(head.origin), index: rng.below(head.size + 2), proof }]
             }
             9 => vec![not_now(rng)],

@@ -35,6 +35,10 @@ pub struct Oracle {
     pub strangers: BTreeMap<(usize, Origin), u32>,
     /// Sizes held by an instance, as it last said so in this run.
     said: BTreeMap<(usize, u64, Origin), u64>,
+    /// What peers signed, as instances were shown it.
+    pub signed: super::signed::Shown,
+    /// Every line that left its maker: by origin, size and key.
+    pub left: super::signed::Lines,
     pub delivered: u64,
     pub receipts: u64,
     pub volumes: u64,
@@ -75,6 +79,9 @@ impl World {
 
     /// Takes note of what a core is about to hear.
     pub fn heard(&mut self, who: usize, input: &Input) {
+        if let Input::Pushed { conn, .. } = input {
+            self.oracle.signed.pushed(who, *conn);
+        }
         let (conn, window, yours) = match input {
             Input::Hello { conn, hello } => (conn, Some(hello.window), Some(&hello.yours)),
             Input::Cosigned { conn, window, .. } => (conn, Some(*window), None),
@@ -86,6 +93,9 @@ impl World {
         if let Some(window) = window.filter(|_| !self.is_liar(peer)) {
             self.instances[who].windows.insert(peer, window);
         }
+        // A second HELLO is a fault of its sender, whatever it says; the connection ends.
+        let again = matches!(input, Input::Hello { .. }) && self.links[link].halves[end].hello_again;
+        let yours = yours.filter(|_| !again);
         if let Some(origin) = yours.and_then(|state| self.stranger(who, peer, state)) {
             self.oracle.strangers.entry((who, origin)).or_insert(0);
         }
@@ -112,6 +122,7 @@ impl World {
 
     /// Looks at a group before it is written.
     pub fn check_group(&mut self, who: usize, group: &Group) -> Verdict {
+        self.oracle.signed.given(who, group.number);
         let instance = &self.instances[who];
         let durable = instance.disk.records.len() as u64;
         check(group.first == durable, || format!("#{who}: group from {} on, {durable} are durable", group.first))?;
@@ -147,7 +158,7 @@ impl World {
         }
         let compared = instance.conns.values().filter(|(link, end)| {
             let half = &self.links[*link].halves[*end];
-            half.got_hello && half.open
+            half.got_hello && half.open && !half.told_of_another
         });
         let compared = compared.map(|(link, end)| self.peer_of(*link, *end)).collect();
         self.instances[who].compared = compared;
@@ -162,6 +173,7 @@ impl World {
                 Act::Cosigned { place, lines, .. } => {
                     let origin = instance.ledger.origin(place, false);
                     if !lines.is_empty() {
+                        self.oracle.signed.check(who, origin, group.number, &instance.ledger.held[&origin])?;
                         self.oracle.cosigned.insert((origin, place.index));
                         self.oracle.receipts += 1;
                     }
@@ -182,6 +194,7 @@ impl World {
 
     /// Looks at what is about to leave an instance.
     pub fn check_effect(&mut self, who: usize, effect: &Effect) -> Verdict {
+        self.lines_stay(who, effect)?;
         let instance = &self.instances[who];
         let ledger = &instance.ledger;
         match effect {
@@ -299,14 +312,20 @@ impl World {
     /// Of a node whose folder was put back without its knowledge: what no disk has any more counts for nothing.
     pub fn forget(&mut self) {
         let living = self.instances.iter().filter(|instance| !instance.gone && instance.liar.is_none());
-        let ledgers: Vec<&Ledger> = living.map(|instance| &instance.ledger).collect();
+        let living: Vec<&super::world::Instance> = living.collect();
+        let size = |copy: Option<&Copy>| {
+            copy.and_then(|copy| copy.heads.last_key_value()).map_or(0, |(size, _)| *size as usize)
+        };
         for (origin, truth) in &mut self.oracle.truths {
             if !self.oracle.forgetful.contains(&origin.from) {
                 continue;
             }
-            let copies = ledgers.iter().flat_map(|ledger| [ledger.own.get(origin), ledger.held.get(origin)]).flatten();
-            let size = copies.filter_map(|copy| copy.heads.last_key_value()).map(|(size, _)| *size).max().unwrap_or(0);
-            truth.truncate(size as usize);
+            let own = living.iter().map(|instance| size(instance.ledger.own.get(origin))).max().unwrap_or(0);
+            // D4 compares with what the holder shows. Where the holder runs twice, an author that was put back may meet
+            // the instance that has less: nobody there can know of more (the residue of two sides put back at once).
+            let holders = living.iter().filter(|instance| instance.name == origin.to);
+            let held = holders.map(|instance| size(instance.ledger.held.get(origin))).min().unwrap_or(0);
+            truth.truncate(own.max(held));
         }
     }
 

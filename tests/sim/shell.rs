@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use verbale::exchange::{Action, Core, Effect, EntryRef, Input, Place, Pushed};
-use verbale::merkle::CompactRange;
+use verbale::merkle::{CompactRange, Growth};
 use verbale::name::{BootNonce, Origin};
 use verbale::wire::{Absent, EntryFrame, NotNowReason, Payload};
 
@@ -41,6 +41,7 @@ impl World {
         let core = Core::new(name, fold, settings, boot, instance.journal, doubt, "simulated", now);
         instance.core = Some(core);
         self.oracle.strangers.retain(|(at, _), _| *at != who);
+        self.oracle.signed.forget(who);
         self.reread_ledger(who)?;
         self.note(|| format!("{name}#{who} starts, {doubt:?}"));
         self.drain(who)
@@ -67,9 +68,13 @@ impl World {
         for input in inputs {
             self.heard(who, &input);
             self.note(|| format!("#{who} ← {}", brief(&input)));
+            let shown = shown_head(&input);
             let instance = &mut self.instances[who];
             if let Some(core) = &mut instance.core {
                 core.handle(now, &mut instance.env, input);
+            }
+            if let Some((conn, note)) = shown {
+                self.saw_signed(who, conn, &note);
             }
         }
         self.drain(who)
@@ -192,9 +197,24 @@ impl World {
                 self.later(who, Input::Range { origin, size, range });
                 Ok(())
             }
+            Action::PrefixOf { origin, size, upto } => {
+                let ledger = &self.instances[who].ledger;
+                let copy = ledger.own.get(&origin).or_else(|| ledger.held.get(&origin));
+                let hashes = copy.and_then(|copy| copy.hashes.get(..upto as usize));
+                let growth = hashes.map(|hashes| {
+                    let mut range = CompactRange::default();
+                    hashes[..size as usize].iter().for_each(|hash| range.push(*hash));
+                    let mut growth = Growth::of(range);
+                    hashes[size as usize..].iter().for_each(|hash| growth.push(*hash));
+                    growth
+                });
+                self.later(who, Input::Prefix { origin, size, upto, growth });
+                Ok(())
+            }
             Action::Load { origin, from, to, bytes_max } => {
                 let entries = self.load(who, origin, from, to, bytes_max);
-                self.later(who, Input::Loaded { origin, from, entries });
+                let heads = self.instances[who].disk.own_heads(origin, from, from + entries.len() as u64);
+                self.later(who, Input::Loaded { origin, from, entries, heads });
                 Ok(())
             }
             Action::CheckBody { origin, index } => {
@@ -319,11 +339,15 @@ impl World {
         let half = &mut self.links[link].halves[end];
         let input = match message {
             Message::Hello(hello) => {
+                half.hello_again = half.got_hello;
                 half.got_hello = true;
                 self.compare(link, end);
                 Input::Hello { conn, hello }
             }
-            Message::NotNow { reason, retry_after } => Input::NotNow { conn, reason, retry_after },
+            Message::NotNow { reason, retry_after } => {
+                half.told_of_another |= reason == NotNowReason::SecondInstance;
+                Input::NotNow { conn, reason, retry_after }
+            }
             Message::Probe => {
                 let boot = self.instances[who].boot;
                 self.send(link, end, Message::ProbeReply { boot });
@@ -420,6 +444,14 @@ impl World {
 
 pub fn bytes_of(fold: &verbale::exchange::Fold) -> Vec<u8> {
     postcard::to_stdvec(fold).expect("a fold can be stored")
+}
+
+/// The head that a peer shows of the log that it writes.
+fn shown_head(input: &Input) -> Option<(verbale::exchange::ConnId, bytes::Bytes)> {
+    match input {
+        Input::Hello { conn, hello } if !hello.mine.note.is_empty() => Some((*conn, hello.mine.note.clone())),
+        _ => None,
+    }
 }
 
 /// A debug rendering cut to a readable length.

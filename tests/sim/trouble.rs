@@ -195,6 +195,7 @@ impl World {
         self.note(|| format!("{name}#{who} is put back to {records} records, silently: {silent}"));
         self.reread_ledger(who)?;
         self.oracle.restored.insert(name);
+        self.oracle.left.forget(name);
         if silent {
             self.oracle.forgetful.insert(name);
         }
@@ -234,7 +235,9 @@ impl World {
         let clone = self.instances.len() - 1;
         self.note(|| format!("{name}#{who} is copied to #{clone}, told: {told}"));
         self.exempt(name);
-        self.start(clone)
+        self.start(clone)?;
+        self.forget();
+        Ok(())
     }
 
     /// Everything that can be mended from outside is mended; people stay at their desks.

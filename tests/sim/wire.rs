@@ -2,10 +2,9 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use bytes::Bytes;
 use verbale::exchange::{ConnId, FetchFault, Pushed};
 use verbale::name::{BootNonce, Origin};
-use verbale::wire::{FaultCode, Hello, LogState, NotNowReason};
+use verbale::wire::{Contradiction, FaultCode, Hello, LogState, NotNowReason};
 
 /// Milliseconds after which an end notices that the other is gone.
 pub const IDLE_TIMEOUT: u64 = 30_000;
@@ -20,7 +19,7 @@ pub enum Message {
     Push { stream: u64, pushed: Pushed },
     Cosigned { origin: Origin, size: u64, lines: Vec<String>, window: u64 },
     Shows(LogState),
-    Fault { code: FaultCode, origin: Option<Origin>, index: u64, proof: Bytes },
+    Fault { code: FaultCode, origin: Option<Origin>, index: u64, proof: Contradiction },
     Fetch { number: u64, origin: Origin, from: u64, to: u64 },
     Fetched { number: u64, result: Result<Pushed, FetchFault> },
 }
@@ -70,6 +69,10 @@ pub struct Half {
     pub writes: u64,
     pub sent_hello: bool,
     pub got_hello: bool,
+    /// More than one HELLO has come: what the later ones say is not compared.
+    pub hello_again: bool,
+    /// Told here that another instance of this node is alive: nothing more is signed over this connection.
+    pub told_of_another: bool,
     /// Fetches asked for here without an answer yet.
     pub fetches: BTreeMap<u64, (Origin, u64)>,
     /// What came before the connection was chosen here; it is read afterwards.

@@ -1,54 +1,18 @@
 //! What a HELLO or SHOWS means for each direction.
 
-use bytes::Bytes;
-
 use super::Core;
-use super::note_text::{Good, is_full, judge, judge_receipt, note};
+use super::note_text::{Good, is_full, judge, judge_receipt};
 use super::session::{Held, Step};
 use crate::exchange::env::Env;
 use crate::exchange::fold::Author;
-use crate::exchange::io::{Action, CloseCode, ConnId, Effect, Notice};
+use crate::exchange::io::{CloseCode, ConnId, Notice};
 use crate::exchange::mutant::{self, Mutant};
 use crate::exchange::record::{Act, Doubt};
-use crate::name::{Hash, Millis, NodeName, Origin, Volume};
+use crate::name::{Millis, NodeName, Origin, Volume};
 use crate::note::{Checkpoint, Head, PublicKeys};
-use crate::wire::{FaultCode, HeadRef, LogState, VolumeReason};
+use crate::wire::{FaultCode, HeadRef, LogState};
 
 impl Core {
-    /// The peer shows the log that it writes. Only a contradiction matters here: the author acts, not the holder.
-    pub(super) fn compare_held(&mut self, now: Millis, env: &mut dyn Env, name: NodeName, shown: &LogState) {
-        let Some(peer) = self.peer(name) else { return };
-        let (Some(origin), Some((volume, held))) = (shown.origin, peer.theirs.volume()) else { return };
-        if origin.volume != volume || shown.size != held.size() {
-            return;
-        }
-        let keys = keys_for(&held.keys, &peer.keys);
-        let (root, size) = (held.range.root(), held.size());
-        let Some(good) = judge(env, &shown.note, &keys, self.me) else { return };
-        if good.head.origin == origin && good.head.size == size && good.head.root != root {
-            self.freeze_theirs(now, name, volume, shown.note.clone());
-        }
-    }
-
-    /// Freezes the peer's log towards this node: two heads of one size.
-    pub(super) fn freeze_theirs(&mut self, now: Millis, name: NodeName, volume: Volume, theirs: Bytes) {
-        let Some(peer) = self.peer(name) else { return };
-        let known = peer.theirs.frozen.is_some();
-        let origin = Origin { from: name, to: self.me, volume };
-        let ours = peer.theirs.volumes.get(&volume).and_then(|held| held.head.as_ref());
-        let ours = ours.map(|head| note(origin, head.size, head.root, &[&head.author_lines, &head.lines]));
-        let ours = ours.unwrap_or_default();
-        if !known {
-            let (ours, reason) = (ours.clone(), VolumeReason::Contradiction);
-            self.put(now, Act::Frozen { peer: name, own_log: false, ours, theirs, reason });
-            self.notice(Notice::Frozen { peer: name, own_log: false });
-        }
-        if let Some(conn) = self.session(name).up() {
-            let (code, origin) = (FaultCode::Contradiction, Some(origin));
-            self.release(Effect::Fault { conn, code, origin, index: 0, proof: ours });
-        }
-    }
-
     pub(super) fn shows(&mut self, now: Millis, env: &mut dyn Env, conn: ConnId, state: &LogState) {
         let Some(peer) = self.conns.get(&conn).copied() else { return };
         let session = self.session(peer);
@@ -57,7 +21,7 @@ impl Core {
         }
         session.last_heard = Some(now);
         session.drop_outstanding();
-        if matches!(session.step, Step::Fetch(_) | Step::AwaitRange { .. } | Step::Stopped) {
+        if matches!(session.step, Step::Fetch(_) | Step::AwaitPrefix { .. } | Step::Stopped) {
             return;
         }
         let held = self.held(peer);
@@ -73,6 +37,11 @@ impl Core {
     /// The holder shows what it has of the own log.
     pub(super) fn compare_own(&mut self, now: Millis, env: &mut dyn Env, name: NodeName, shown: &LogState) {
         if self.fold.fenced.is_some() {
+            self.session(name).step = Step::Stopped;
+            return;
+        }
+        let frozen = self.peer(name).and_then(|peer| peer.own.frozen.as_ref());
+        if frozen.is_some_and(|frozen| !frozen.agreed) {
             self.session(name).step = Step::Stopped;
             return;
         }
@@ -104,22 +73,11 @@ impl Core {
             None => self.met_unknown_volume(now, name, origin, held),
             Some((own_size, _)) if size > own_size => self.behind(now, name, held, own_size),
             Some((_, Some(known))) if known == root => self.agreed(now, env, name, held, &good),
-            Some((_, Some(_))) => self.contradiction(now, name, held, shown.note.clone()),
-            Some((_, None)) => {
-                self.session(name).step = Step::AwaitRange { held, theirs: shown.note.clone() };
-                self.actions.push_back(Action::RangeAt { origin, size });
+            Some((_, Some(_))) => {
+                let proof = self.own_proof(name, origin, size, shown.note.clone());
+                self.contradiction(now, name, held, proof);
             }
-        }
-    }
-
-    /// The tree at the holder's size came from the journal.
-    pub(super) fn compare_range(&mut self, now: Millis, name: NodeName, held: Held, root: Hash, theirs: Bytes) {
-        if root == held.root {
-            self.session(name).held = Some(held);
-            self.session(name).step = Step::Ready;
-            self.advance(name);
-        } else {
-            self.contradiction(now, name, held, theirs);
+            Some((_, None)) => self.ask_prefix(name, held, shown.note.clone()),
         }
     }
 
@@ -191,8 +149,10 @@ impl Core {
         if self.peer(name).is_some_and(|peer| peer.own.doubt.is_none()) {
             // After any doubt about its own memory a node never signs an old tree again: with no peer.
             self.put(now, Act::Recovering { officer: 0 });
-            for session in self.sessions.values_mut().filter(|session| session.is_up()) {
+            for (peer, session) in self.sessions.iter_mut().filter(|(_, session)| session.is_up()) {
                 session.drop_outstanding();
+                // What its holder lacks goes into the next volume.
+                self.dirty.insert(*peer);
                 // Nothing old is signed any more, a head within a refill included.
                 if matches!(session.step, Step::Refill(_)) {
                     session.step = Step::Ready;
@@ -202,30 +162,6 @@ impl Core {
         self.notice(Notice::Behind { origin });
         let goal = HeadRef { origin, size: held.size, root: held.root };
         self.start_fetch(name, goal, own_size, Some(held));
-    }
-
-    /// Two histories of the own log. One direction of one pair freezes; after people agreed, the holder's branch counts.
-    pub(super) fn contradiction(&mut self, now: Millis, name: NodeName, held: Held, theirs: Bytes) {
-        let origin = Origin { from: self.me, to: name, volume: held.volume };
-        let Some(peer) = self.peer(name) else { return };
-        let frozen = peer.own.frozen.as_ref().map(|frozen| frozen.agreed);
-        match frozen {
-            Some(true) => {
-                let goal = HeadRef { origin, size: held.size, root: held.root };
-                self.start_fetch(name, goal, 0, Some(held));
-            }
-            Some(false) => self.session(name).step = Step::Stopped,
-            None => {
-                let own = peer.own.volumes.get(&held.volume).and_then(|own| own.heads.back());
-                let ours = own.map(|head| note(origin, head.size, head.root, &[&head.lines, &head.receipt]));
-                let (ours, reason) = (ours.unwrap_or_default(), VolumeReason::Contradiction);
-                self.put(now, Act::Frozen { peer: name, own_log: true, ours, theirs, reason });
-                self.notice(Notice::Frozen { peer: name, own_log: true });
-                let session = self.session(name);
-                session.step = Step::Stopped;
-                session.drop_outstanding();
-            }
-        }
     }
 
     /// A peer's word that cannot be: close.

@@ -37,7 +37,9 @@ impl Core {
     pub(super) fn compose(&mut self, now: Millis, env: &mut dyn Env) {
         let mut again = Vec::new();
         while let Some(name) = self.dirty.pop_first() {
-            self.reread_lost(name);
+            if !self.reread_lost(name) {
+                again.push(name);
+            }
             if !self.may_compose(now, name) {
                 continue;
             }
@@ -53,7 +55,8 @@ impl Core {
                 again.push(name);
             }
         }
-        // What did not fit waits for a receipt, which touches the peer again; a full batch goes on at once.
+        // What did not fit waits for a receipt, which touches the peer again; a full batch goes on at once, and so does
+        // what only waits for the disk.
         self.dirty.extend(again);
     }
 
@@ -84,6 +87,12 @@ impl Core {
             size: held.size,
             root: held.root,
         });
+        let before = match (before, own.volume()) {
+            (Some(head), Some((_, own))) if mutant::active(Mutant::NameMoreThanHeld) => {
+                Some(HeadRef { size: own.size(), root: own.range.root(), ..head })
+            }
+            (before, _) => before,
+        };
         let reason = match (own.reopen, before) {
             (Some(reason), _) => reason,
             (None, _) if self.has_new_keys(own) => VolumeReason::NewKeys,
@@ -319,15 +328,19 @@ impl Core {
         EntryRef { index, leaf, record, payload }
     }
 
-    /// Receipted items that the holder's chain lacks are read again, once.
-    fn reread_lost(&mut self, name: NodeName) {
-        let Some(peer) = self.peer(name) else { return };
+    /// Receipted items that the holder's chain lacks are read again, once; `false`: not all of them are durable yet.
+    fn reread_lost(&mut self, name: NodeName) -> bool {
+        let Some(peer) = self.peer(name) else { return true };
         if peer.own.lost.is_empty() || self.session_is_rereading(name) {
-            return;
+            return true;
         }
-        let records = peer.own.lost.values().copied().collect();
+        let records: Vec<u64> = peer.own.lost.values().copied().collect();
+        if records.iter().any(|record| *record >= self.handed) {
+            return false;
+        }
         self.session(name).rereading = true;
         self.actions.push_back(Action::Reread { records });
+        true
     }
 
     fn session_is_rereading(&self, name: NodeName) -> bool {

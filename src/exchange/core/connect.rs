@@ -7,6 +7,7 @@ use super::note_text::note;
 use super::session::{Conn, Step};
 use crate::exchange::env::Env;
 use crate::exchange::io::{Action, CloseCode, ConnId, Dialler, Effect, Notice};
+use crate::exchange::mutant::{self, Mutant};
 use crate::name::{BootNonce, Kind, Millis, NodeName, Origin};
 use crate::wire::{Hello, LogState, NotNowReason, PROTOCOL_VERSION};
 
@@ -15,6 +16,9 @@ const BACKOFF_FIRST: Duration = Duration::from_secs(1);
 
 /// The pause before a connection that was lost is dialled again.
 const REDIAL: Duration = Duration::from_millis(200);
+
+/// When an instance that was told of another one, and whose connection is not kept, may dial again.
+const SECOND_INSTANCE_PAUSE: Duration = Duration::from_secs(60);
 
 impl Core {
     pub(super) fn connected(&mut self, now: Millis, conn: ConnId, peer: NodeName, dialler: Dialler, restricted: bool) {
@@ -26,8 +30,21 @@ impl Core {
             return;
         }
         self.conns.insert(conn, peer);
-        let entry = Conn { dialler, restricted, hello: None, waits_for_probe: false };
-        self.session(peer).conns.insert(conn, entry);
+        let entry = Conn { dialler, restricted, hello: None, said_hello: false, waits_for_probe: false };
+        let session = self.session(peer);
+        session.conns.insert(conn, entry);
+        // Beside an older connection the dialler speaks first: a second instance of the peer is to be told of the first
+        // before it has anything to compare.
+        if dialler == Dialler::Us || session.chosen.is_none() {
+            self.say_hello(now, peer, conn);
+        }
+    }
+
+    fn say_hello(&mut self, now: Millis, peer: NodeName, conn: ConnId) {
+        let entry = self.session(peer).conns.get_mut(&conn).filter(|entry| !entry.said_hello);
+        let Some(entry) = entry else { return };
+        entry.said_hello = true;
+        let restricted = entry.restricted;
         let hello = Box::new(self.own_hello(now, peer));
         self.release(Effect::Hello { conn, hello });
         if restricted {
@@ -131,8 +148,8 @@ impl Core {
         let Some((newer, entry)) = waiting.map(|(newer, entry)| (*newer, entry)) else { return };
         let newer_boot = entry.hello.as_ref().map(|hello| hello.boot);
         if boot.is_some() && boot != newer_boot {
-            let retry_after = Duration::from_secs(60);
-            for conn in [older, newer] {
+            // Both are told. The one whose connection was there first may say HELLO again at once.
+            for (conn, retry_after) in [(older, Duration::ZERO), (newer, SECOND_INSTANCE_PAUSE)] {
                 self.actions.push_back(Action::NotNow { conn, reason: NotNowReason::SecondInstance, retry_after });
             }
             self.notice(Notice::SecondInstance { peer });
@@ -144,6 +161,7 @@ impl Core {
 
     /// Keeps this connection and compares the logs.
     fn choose(&mut self, now: Millis, env: &mut dyn Env, peer: NodeName, conn: ConnId) {
+        self.say_hello(now, peer, conn);
         let session = self.session(peer);
         session.reset();
         session.chosen = Some(conn);
@@ -211,21 +229,30 @@ impl Core {
         }
     }
 
-    pub(super) fn not_now(&mut self, now: Millis, conn: ConnId, reason: NotNowReason, retry_after: Duration) {
+    pub(super) fn not_now(
+        &mut self,
+        now: Millis,
+        env: &mut dyn Env,
+        conn: ConnId,
+        reason: NotNowReason,
+        retry_after: Duration,
+    ) {
         let Some(peer) = self.conns.get(&conn).copied() else { return };
         let session = self.session(peer);
         if reason == NotNowReason::Restricted {
             return self.restricted_there(peer, conn);
         }
-        if session.chosen != Some(conn) {
-            return;
-        }
         // The peer's word is bounded: it cannot make this node wait for ever.
         let pause = retry_after.clamp(Duration::from_millis(100), Duration::from_secs(300));
-        if reason == NotNowReason::SecondInstance {
-            // Nothing is held back where the connection is kept; where it is not, the peer is not dialled again at once.
+        if reason == NotNowReason::SecondInstance && !mutant::active(Mutant::SignWhenTold) {
+            // Whoever else speaks under these keys may have been heard since the Hellos: nothing is signed before new
+            // ones are compared.
             session.dial_not_before = Some(now.after(pause));
-            return self.notice(Notice::NotNow { peer, reason });
+            self.notice(Notice::NotNow { peer, reason });
+            return self.close(now, env, conn, CloseCode::Replaced);
+        }
+        if session.chosen != Some(conn) {
+            return;
         }
         session.not_now_until = Some(now.after(pause));
         session.drop_outstanding();

@@ -5,22 +5,28 @@ use bytes::Bytes;
 use super::Core;
 use super::compare::own_keys;
 use super::note_text::judge;
-use super::session::{Fetch, Held, Step};
+use super::session::{Fetch, Held, Proving, Step};
 use crate::exchange::env::Env;
 use crate::exchange::io::{Action, CloseCode, ConnId, FetchFault, Pushed};
+use crate::exchange::mutant::{self, Mutant};
 use crate::exchange::record::{Act, Place, Record, Stowed};
+use crate::merkle::{CompactRange, leaf_hash};
 use crate::name::{Kind, Millis, NodeName, Origin};
-use crate::wire::{EntryFrame, FaultCode, HeadRef, Payload};
+use crate::wire::{Contradiction, EntryFrame, FaultCode, HeadRef, Payload};
 
 impl Core {
     /// Fetches the own log up to `goal`, from an index on; then goes on with `then`.
     pub(super) fn start_fetch(&mut self, name: NodeName, goal: HeadRef, from: u64, then: Option<Held>) {
-        let fetch = Fetch { origin: goal.origin, next: from, start: from, goal, then };
+        self.fetch(name, Fetch { origin: goal.origin, next: from, start: from, goal, then, proving: None });
+    }
+
+    fn fetch(&mut self, name: NodeName, fetch: Fetch) {
+        let Fetch { origin, next: from, goal, .. } = fetch;
         let session = self.session(name);
         session.drop_outstanding();
         let Some(conn) = session.up() else { return };
         session.step = Step::Fetch(fetch);
-        self.actions.push_back(Action::Fetch { conn, origin: goal.origin, from, to: goal.size });
+        self.actions.push_back(Action::Fetch { conn, origin, from, to: goal.size });
     }
 
     pub(super) fn fetched(
@@ -49,11 +55,15 @@ impl Core {
             _ => return self.fetch_failed(now, env, name, from),
         };
         for (entry, index) in pushed.entries.into_iter().zip(from..goal.size) {
-            if entry.index != index || !self.take_fetched(now, env, name, origin, entry) {
+            if entry.index != index {
                 return self.fetch_failed(now, env, name, index);
             }
-            if let Step::Fetch(fetch) = &mut self.session(name).step {
-                fetch.next = index + 1;
+            let Step::Fetch(fetch) = &mut self.session(name).step else { return };
+            fetch.next = index + 1;
+            if let Some(proving) = &mut fetch.proving {
+                proving.push(leaf_hash(entry.leaf.bytes()));
+            } else if !self.take_fetched(now, env, name, origin, entry) {
+                return self.fetch_failed(now, env, name, index);
             }
         }
         let Step::Fetch(fetch) = &self.session(name).step else { return };
@@ -102,18 +112,24 @@ impl Core {
         text: &Bytes,
     ) {
         let volume = goal.origin.volume;
+        if let Step::Fetch(Fetch { proving: Some(_), .. }) = &self.session(name).step {
+            return self.proved(now, env, name, goal, text);
+        }
         let fetching = self.peer(name).and_then(|peer| peer.own.fetching.get(&volume));
         let Some(fetching) = fetching else { return self.fetch_failed(now, env, name, start) };
         if fetching.range.root() != goal.root {
             let then = self.fetch_goes_on(name);
-            // A later volume under the own key stands on that root already: the holder's branch of this one counts.
-            if start > 0 && then.is_some_and(|held| held.volume != volume) {
+            let frozen = self.peer(name).and_then(|peer| peer.own.frozen.as_ref());
+            // People have agreed, or a later volume under the own key stands on that root already: the holder's branch
+            // of this one counts.
+            let counts = frozen.is_some_and(|frozen| frozen.agreed) || then.is_some_and(|held| held.volume != volume);
+            if start > 0 && counts {
                 return self.start_fetch(name, goal, 0, then);
             }
-            // Two sizes whose hashes do not fold together: the own signed head, and the holder's with the own signature.
+            // The holder's leaves do not continue the own ones. Whether the own signed head is excluded by its head, or
+            // something else came than was signed, only its whole branch tells.
             if start > 0 {
-                let held = Held { volume, size: goal.size, root: goal.root };
-                return self.contradiction(now, name, held, text.clone());
+                return self.start_proving(now, env, name, goal, then);
             }
             return self.fetch_failed(now, env, name, start);
         }
@@ -130,6 +146,34 @@ impl Core {
         self.put(now, Act::FetchedHead { place, root: goal.root, lines });
         self.settle_waits(name);
         self.after_fetch(name, before, then);
+    }
+
+    fn start_proving(&mut self, now: Millis, env: &mut dyn Env, name: NodeName, goal: HeadRef, then: Option<Held>) {
+        let own = self.peer(name).and_then(|peer| peer.own.volumes.get(&goal.origin.volume));
+        let newest = own.and_then(|own| own.heads.back()).map(|head| (head.size, head.root));
+        let Some(own) = newest.filter(|(size, _)| *size < goal.size) else {
+            return self.fetch_failed(now, env, name, goal.size);
+        };
+        let proving = Some(Box::new(Proving { range: CompactRange::default(), own, growth: None }));
+        self.fetch(name, Fetch { origin: goal.origin, next: 0, start: 0, goal, then, proving });
+    }
+
+    /// The holder's whole branch was looked at: two sizes whose hashes fold to its head, and to another root than the
+    /// own signed head has.
+    fn proved(&mut self, now: Millis, env: &mut dyn Env, name: NodeName, goal: HeadRef, text: &Bytes) {
+        let Step::Fetch(Fetch { proving: Some(proving), .. }) = &self.session(name).step else { return };
+        let growth = proving.growth.clone().filter(|_| proving.range.root() == goal.root);
+        let hashes = growth.and_then(|growth| {
+            let hashes = std::iter::once(growth.root_before()).chain(growth.proof().ok()?).collect::<Vec<_>>();
+            (growth.root_before() != proving.own.1).then_some(hashes)
+        });
+        let size = proving.own.0;
+        let good = judge(env, text, &own_keys(env, &[]), name);
+        let good = good.filter(|good| good.head.size == goal.size && good.head.root == goal.root);
+        let (Some(hashes), Some(_)) = (hashes, good) else { return self.fetch_failed(now, env, name, goal.size) };
+        let proof = Contradiction { hashes, ..self.own_proof(name, goal.origin, size, text.clone()) };
+        let held = Held { volume: goal.origin.volume, size: goal.size, root: goal.root };
+        self.contradiction(now, name, held, proof);
     }
 
     fn fetch_goes_on(&mut self, name: NodeName) -> Option<Held> {
@@ -180,6 +224,9 @@ impl Core {
         let Act::Queued { peer, header, .. } = &act else { return };
         let (name, id) = (*peer, header.id);
         if self.peer(name).is_some_and(|peer| peer.own.lost.contains_key(&id)) {
+            if mutant::active(Mutant::RequeueTwice) {
+                self.put(now, act.clone());
+            }
             self.put(now, act);
             self.touch(name);
         }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::Core;
 use super::compare::keys_for;
+use super::contradiction::proven;
 use super::note_text::{Good, is_full, judge, judge_receipt};
 use super::policy::Judged;
 use crate::exchange::env::Env;
@@ -15,8 +16,8 @@ use crate::merkle::{CompactRange, leaf_hash};
 use crate::name::{Kind, Millis, NodeName, Origin, RefusalCode};
 use crate::note::{Checkpoint, Head, KeyAlgorithm, PublicKeys, sign_receipt_line};
 use crate::wire::{
-    Absent, EntryFrame, FaultCode, Header, MAX_LEAF, MAX_PUSH_BYTES, MAX_PUSH_ENTRIES, NotNowReason, Payload, Target,
-    VolumeBody, VolumeReason,
+    Absent, Contradiction, EntryFrame, FaultCode, Header, MAX_LEAF, MAX_PUSH_BYTES, MAX_PUSH_ENTRIES, NotNowReason,
+    Payload, Target, VolumeBody, VolumeReason,
 };
 
 /// When a peer may ask again about a direction that waits for people, or a full disk.
@@ -30,8 +31,10 @@ enum NotTaken {
     NotNow(NotNowReason),
     /// It is wrong.
     Fault(FaultCode, u64),
-    /// Two heads of one size.
-    Contradiction,
+    /// It excludes something else that its author signed.
+    Contradiction(Contradiction),
+    /// It is for a volume of which two histories are known.
+    Excluded,
     /// The volume needs a person's agreement here.
     AsksPerson(VolumeReason),
 }
@@ -57,6 +60,7 @@ impl Core {
         let result = self.check(env, name, &pushed);
         match result {
             Ok(checked) => self.take(now, env, conn, name, pushed.entries, checked),
+            Err(NotTaken::Shows | NotTaken::Fault(..)) if self.judge_signed(now, env, name, &pushed.note) => {}
             Err(NotTaken::Shows) => {
                 let state = self.held_state(name);
                 self.release(Effect::Shows { conn, state });
@@ -66,19 +70,15 @@ impl Core {
                 self.notice(Notice::Fault { peer: name, found_here: true, code, index });
                 let note: Option<Checkpoint> = Checkpoint::parse(&pushed.note).ok();
                 let origin = note.map(|note| note.head().origin);
-                self.release(Effect::Fault { conn, code, origin, index, proof: bytes::Bytes::new() });
+                self.release(Effect::Fault { conn, code, origin, index, proof: Contradiction::default() });
             }
-            Err(NotTaken::Contradiction) => {
-                let volume = self.peer(name).and_then(|peer| peer.theirs.current);
-                if let Some(volume) = volume {
-                    self.freeze_theirs(now, name, volume, pushed.note);
-                }
-            }
+            Err(NotTaken::Contradiction(proof)) => self.freeze_theirs(now, name, proof),
+            Err(NotTaken::Excluded) => self.show_contradiction(name),
             Err(NotTaken::AsksPerson(reason)) => {
                 let frozen = self.peer(name).is_some_and(|peer| peer.theirs.frozen.is_some());
                 if !frozen {
-                    let (ours, theirs) = (self.held_state(name).note, pushed.note);
-                    self.put(now, Act::Frozen { peer: name, own_log: false, ours, theirs, reason });
+                    let proof = self.of_one_size(name, pushed.note);
+                    self.put(now, Act::Frozen { peer: name, own_log: false, proof, reason });
                     self.notice(Notice::Frozen { peer: name, own_log: false });
                 }
                 self.say_not_now(conn, NotNowReason::Frozen);
@@ -99,7 +99,7 @@ impl Core {
         if self.disk_full {
             return Err(NotTaken::NotNow(NotNowReason::Disk));
         }
-        if self.sessions.get(&name).is_some_and(|session| session.newer_undecided()) {
+        if self.sessions.get(&name).is_some_and(|session| session.newer_undecided() || session.asked.is_some()) {
             return Err(NotTaken::NotNow(NotNowReason::Busy));
         }
         let weight = |entry: &EntryFrame| entry.leaf.bytes().len() as u64 + entry.leaf.body_len() as u64;
@@ -118,7 +118,10 @@ impl Core {
         let good = judge(env, &pushed.note, &open.keys, self.me);
         let good = good.ok_or(NotTaken::Fault(FaultCode::BadSignature, head.size))?;
         if open.contradiction {
-            return Err(NotTaken::Contradiction);
+            return Err(NotTaken::Contradiction(self.of_one_size(name, pushed.note.clone())));
+        }
+        if let Some(proof) = self.excluded(name, &good, &open.range, pushed) {
+            return Err(NotTaken::Contradiction(proof));
         }
         self.check_tree(env, name, peer, pushed, good, open)
     }
@@ -131,6 +134,10 @@ impl Core {
             peer.theirs.frozen.as_ref().is_none_or(|frozen| frozen.agreed || mutant::active(Mutant::DropFreeze));
         match held {
             Some((volume, held)) if volume == head.origin.volume => {
+                let excluded = peer.theirs.frozen.as_ref().and_then(proven) == Some(volume);
+                if excluded && !mutant::active(Mutant::DropFreeze) {
+                    return Err(NotTaken::Excluded);
+                }
                 if !agreed {
                     return Err(NotTaken::NotNow(NotNowReason::Frozen));
                 }
@@ -179,8 +186,10 @@ impl Core {
         if !stands {
             return Err(NotTaken::Shows);
         }
-        let agreed = |frozen: &Frozen| frozen.agreed && frozen.reason == body.reason;
+        let agreed = |frozen: &Frozen| frozen.agreed && (frozen.reason == body.reason || proven(frozen).is_none());
         match &peer.theirs.frozen {
+            // The author has not met the other history yet: its person is to know, too.
+            Some(frozen) if proven(frozen).is_some() && frozen.reason != body.reason => return Err(NotTaken::Excluded),
             Some(frozen) if !agreed(frozen) => return Err(NotTaken::AsksPerson(frozen.reason)),
             None if body.reason.needs_people() && holds => return Err(NotTaken::AsksPerson(body.reason)),
             _ => {}
@@ -324,6 +333,7 @@ impl Core {
         self.put(now, Act::Cosigned { place, root: head.root, author_lines, lines: lines.clone() });
         let session = self.session(name);
         session.full_seen |= full;
+        session.beyond.retain(|signed| signed.origin == head.origin && signed.size > head.size);
         session.peer_faults = 0;
         if lines.is_empty() {
             let state = self.held_state(name);

@@ -1,14 +1,15 @@
 //! The core: inputs in, decisions out.
 //!
 //! Top-down: [`Core::handle`] sorts inputs to the files of this folder (`connect`: connections and Hellos; `compare`:
-//! what a Hello means for each direction; `compose`: append, sign, push; `receipts`: what comes back; `refill` and
-//! `fetch`: the slow ways; `hold`: the peer's pushes; `command`: people). Decisions become journal records, applied to
+//! what a Hello means for each direction; `contradiction`: two histories; `compose`: append, sign, push; `receipts`: what
+//! comes back; `refill` and `fetch`: the slow ways; `hold`: the peer's pushes; `command`: people). Decisions become journal records, applied to
 //! the fold at once; what may leave because of them waits in the gate until their group is durable.
 
 mod command;
 mod compare;
 mod compose;
 mod connect;
+mod contradiction;
 mod fetch;
 mod hold;
 mod live;
@@ -28,7 +29,7 @@ use super::gate::Gate;
 use super::io::{Action, ConnId, Effect, Group, Input, Notice, Settings, Token};
 use super::mutant::{self, Mutant};
 use super::record::{Act, Doubt, Record, Stowed};
-use crate::name::{BootNonce, EntryId, JournalId, Millis, NodeName};
+use crate::name::{BootNonce, EntryId, JournalId, Millis, NodeName, Origin};
 use crate::note::PublicKeys;
 
 use live::Live;
@@ -69,6 +70,8 @@ pub struct Core {
     dirty: BTreeSet<NodeName>,
     expiries: BTreeSet<(Millis, NodeName, EntryId)>,
     waits: BTreeMap<EntryId, Vec<Token>>,
+    /// Trees at smaller sizes that the journal could not give before everything was durable: origin, size, larger size.
+    unanswered: Vec<(Origin, u64, u64)>,
     live: Live,
 }
 
@@ -106,6 +109,7 @@ impl Core {
             dirty: BTreeSet::new(),
             expiries: BTreeSet::new(),
             waits: BTreeMap::new(),
+            unanswered: Vec::new(),
             live: Live::default(),
         };
         if core.fold.next_record() == 0 {
@@ -147,7 +151,9 @@ impl Core {
             Input::Closed { conn } => self.closed(now, env, conn),
             Input::Hello { conn, hello } => self.hello(now, env, conn, *hello),
             Input::Probed { conn, boot } => self.probed(now, env, conn, boot),
-            Input::NotNow { conn, reason, retry_after } => self.not_now(now, conn, reason, retry_after),
+            Input::NotNow { conn, reason, retry_after } => {
+                self.not_now(now, env, conn, reason, retry_after);
+            }
             Input::Pushed { conn, pushed } => self.pushed(now, env, conn, pushed),
             Input::Cosigned { conn, origin, size, lines, window } => {
                 self.cosigned(now, env, conn, origin, size, &lines, window);
@@ -157,8 +163,9 @@ impl Core {
                 self.fault(now, env, conn, code, origin, index, &proof);
             }
             Input::Fetched { conn, origin, from, result } => self.fetched(now, env, conn, origin, from, result),
-            Input::Range { origin, size, range } => self.range(now, origin, size, range),
-            Input::Loaded { origin, from, entries } => self.loaded(now, env, origin, from, entries),
+            Input::Range { origin, size, range } => self.range(origin, size, range),
+            Input::Prefix { origin, size, upto, growth } => self.prefix(now, origin, size, upto, growth),
+            Input::Loaded { origin, from, entries, heads } => self.loaded(now, env, origin, from, entries, &heads),
             Input::Reread { record } => self.reread(now, *record),
             Input::BodyLost { origin, index } => self.body_lost(now, env, origin, index),
             Input::BodyKept { origin, index } => self.body_kept(origin, index),
@@ -218,6 +225,8 @@ impl Core {
         if group == self.written {
             self.durable = group;
             self.gate.durable(self.handed);
+            let again = std::mem::take(&mut self.unanswered).into_iter();
+            self.actions.extend(again.map(|(origin, size, upto)| Action::PrefixOf { origin, size, upto }));
         }
     }
 

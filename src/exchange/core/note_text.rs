@@ -25,6 +25,11 @@ pub(super) fn is_full(lines: &[String]) -> bool {
     lines.iter().any(quantum)
 }
 
+/// Whether a line bears that key name.
+pub(super) fn is_by(name: &str, line: &str) -> bool {
+    line.parse::<Line>().is_ok_and(|line| line.name() == name)
+}
+
 /// A note whose author's lines hold.
 #[derive(Debug)]
 pub(super) struct Good {

@@ -5,8 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::Core;
-use super::compare::own_keys;
-use super::note_text::{is_full, judge, judge_receipt, note};
+use super::note_text::{is_full, judge_receipt, note};
 use super::session::{Held, Step};
 use crate::exchange::env::Env;
 use crate::exchange::fold::unknown_lines;
@@ -14,7 +13,7 @@ use crate::exchange::io::{Action, Answer, ConnId, Effect, Notice};
 use crate::exchange::record::{Act, Place};
 use crate::name::{EntryId, Kind, Millis, NodeName, Origin};
 use crate::note::Checkpoint;
-use crate::wire::{FaultCode, Target};
+use crate::wire::{Contradiction, FaultCode, Target};
 
 /// Faults and SHOWS in a row after which this node waits before it tries again.
 const SETBACKS: u32 = 8;
@@ -162,7 +161,7 @@ impl Core {
         code: FaultCode,
         origin: Option<Origin>,
         index: u64,
-        proof: &Bytes,
+        proof: &Contradiction,
     ) {
         let Some(name) = self.conns.get(&conn).copied() else { return };
         if self.session(name).up() != Some(conn) {
@@ -216,31 +215,13 @@ impl Core {
     }
 
     /// The holder will never take this volume further: the next one is opened on what the holder has.
-    fn leave_volume(&mut self, name: NodeName) {
+    pub(super) fn leave_volume(&mut self, name: NodeName) {
         let session = self.session(name);
         if matches!(session.step, Step::Ready | Step::Refill(_)) {
             session.step = Step::Ready;
             session.must_open = true;
         }
         self.touch(name);
-    }
-
-    /// The holder says that it holds another history. Believed only with this node's own signature as proof.
-    fn judge_contradiction(&mut self, now: Millis, env: &mut dyn Env, name: NodeName, proof: &Bytes) {
-        let Some(peer) = self.peer(name) else { return };
-        let keys = own_keys(env, &[]);
-        let Some(good) = judge(env, proof, &keys, name) else { return self.resume_from_held(name) };
-        let origin = good.head.origin;
-        if origin.from != self.me || origin.to != name {
-            return self.resume_from_held(name);
-        }
-        let (size, root) = (good.head.size, good.head.root);
-        let known = peer.own.volumes.get(&origin.volume).and_then(|own| own.root_at(size));
-        if known.is_some_and(|known| known != root) {
-            self.contradiction(now, name, Held { volume: origin.volume, size, root }, proof.clone());
-        } else {
-            self.resume_from_held(name);
-        }
     }
 
     /// After too many faults and SHOWS in a row without a receipt this node waits, so that no two nodes spin.

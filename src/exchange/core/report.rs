@@ -1,10 +1,12 @@
 //! What the shell may know of the core's state, for `status` and for serving a peer.
 
 use super::Core;
+use super::contradiction::excluded;
 use super::session::{Session, Step};
 use crate::exchange::fold::{Author, PeerStatus};
 use crate::exchange::io::ConnId;
 use crate::name::{Millis, NodeName, Origin};
+use crate::note::Exclusion;
 
 /// How a peer is connected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,6 +36,8 @@ pub struct PeerReport {
     pub conn: Option<ConnId>,
     /// Whether the own log or the peer's waits for people.
     pub frozen: bool,
+    /// Which two heads exclude each other, where that is why: of the own log, and of the peer's.
+    pub excluded: (Option<Exclusion>, Option<Exclusion>),
     /// Items not in the log yet.
     pub queued: u64,
     /// Entries without a receipt.
@@ -78,6 +82,7 @@ impl Core {
             connection: session.map_or(ConnectionState::Down, connection),
             conn: session.and_then(Session::up),
             frozen: own.frozen.is_some() || theirs.frozen.is_some(),
+            excluded: (own.frozen.as_ref().and_then(excluded), theirs.frozen.as_ref().and_then(excluded)),
             queued: own.queue.len() as u64,
             unreceipted: own.unreceipted.len() as u64,
             oldest: waiting.chain(open).min(),
@@ -113,7 +118,7 @@ impl Core {
 fn connection(session: &Session) -> ConnectionState {
     match &session.step {
         Step::Ready => ConnectionState::Up,
-        Step::AwaitRange { .. } | Step::Refill(_) | Step::Fetch(_) => ConnectionState::CatchingUp,
+        Step::AwaitPrefix { .. } | Step::Refill(_) | Step::Fetch(_) => ConnectionState::CatchingUp,
         Step::Stopped => ConnectionState::Stopped,
         Step::Down if session.conns.values().any(|conn| conn.restricted && conn.hello.is_some()) => {
             ConnectionState::Restricted

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use bytes::Bytes;
 
 use crate::exchange::io::{ConnId, Dialler, Shown};
-use crate::merkle::CompactRange;
+use crate::merkle::{CompactRange, Growth};
 use crate::name::{BootNonce, Hash, Millis, Origin, Volume};
 use crate::wire::{HeadRef, Hello};
 
@@ -16,6 +16,8 @@ pub(super) struct Conn {
     /// This node judged so, or the peer said so: HELLO and TRUST only, messages wait.
     pub restricted: bool,
     pub hello: Option<Hello>,
+    /// The own HELLO was sent over it.
+    pub said_hello: bool,
     /// The older connection is being probed before this one replaces it.
     pub waits_for_probe: bool,
 }
@@ -36,8 +38,8 @@ pub(super) enum Step {
     Down,
     /// The holder's copy agrees with the own log up to `Session::held`: append and push.
     Ready,
-    /// Waits for the tree at the holder's size.
-    AwaitRange { held: Held, theirs: Bytes },
+    /// Waits for what the own tree was at the holder's size.
+    AwaitPrefix { held: Held, theirs: Bytes },
     /// Sends older entries; the tree stands at what has been sent.
     Refill(Refill),
     /// Gets own entries back.
@@ -55,6 +57,38 @@ pub(super) struct Refill {
     pub busy: bool,
 }
 
+/// A head that the peer signed for its own log.
+#[derive(Clone, Debug)]
+pub(super) struct Signed {
+    pub origin: Origin,
+    pub size: u64,
+    pub root: Hash,
+    pub note: Bytes,
+}
+
+/// The holder's branch, looked at from its first leaf on to see whether it continues the own signed head. Nothing of it
+/// is recorded.
+#[derive(Debug)]
+pub(super) struct Proving {
+    pub range: CompactRange,
+    /// The newest own head: size and root.
+    pub own: (u64, Hash),
+    /// The branch from that size on.
+    pub growth: Option<Growth>,
+}
+
+impl Proving {
+    pub fn push(&mut self, leaf_hash: Hash) {
+        if self.range.size() == self.own.0 {
+            self.growth = Some(Growth::of(self.range.clone()));
+        }
+        self.range.push(leaf_hash);
+        if let Some(growth) = &mut self.growth {
+            growth.push(leaf_hash);
+        }
+    }
+}
+
 #[derive(Debug)]
 pub(super) struct Fetch {
     pub origin: Origin,
@@ -66,6 +100,8 @@ pub(super) struct Fetch {
     pub goal: HeadRef,
     /// Fetched entries are still missing in these newer volumes' history: go on with them afterwards.
     pub then: Option<Held>,
+    /// Only looked at.
+    pub proving: Option<Box<Proving>>,
 }
 
 /// A head on its way.
@@ -127,6 +163,10 @@ pub(super) struct Session {
     /// Entries stored without a receipt, to be shown with the first one.
     pub unshown: Vec<Shown>,
     pub full_seen: bool,
+    /// Heads that the peer signed for its log over more than is held; kept over connections, in this run only.
+    pub beyond: VecDeque<Signed>,
+    /// A head over less than is held, whose root the journal was asked for.
+    pub asked: Option<Signed>,
     pub pings: (u64, u32),
 }
 
@@ -156,6 +196,7 @@ impl Session {
         self.must_open = false;
         self.receipted = false;
         self.setbacks = 0;
+        self.asked = None;
     }
 
     /// Forgets heads that are on their way: the holder may not have them, nor what was full among them.

@@ -161,7 +161,9 @@ impl Holder {
         }
         if !lines.is_empty() {
             held.cosigned = size;
-            if self.frozen.as_ref().is_some_and(|frozen| frozen.agreed && frozen.reason == held.reason) {
+            // The volume that people agreed to, or a later one than a volume that only asked for them.
+            let newer = self.current.is_none_or(|current| current.number < volume.number);
+            if self.frozen.as_ref().is_some_and(|frozen| frozen.agreed && (newer || frozen.reason == held.reason)) {
                 self.frozen = None;
             }
         }

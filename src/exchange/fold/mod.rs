@@ -17,7 +17,7 @@ use super::mutant::{self, Mutant};
 use super::record::{Act, Change, Doubt, Record, Stowed};
 use crate::name::{BootNonce, EntryId, JournalId, NodeName, Origin};
 use crate::note::PublicKeys;
-use crate::wire::{Leaf, VolumeReason};
+use crate::wire::{Contradiction, Leaf, VolumeReason};
 
 pub use author::{Author, Fetching, Item, OwnHead, OwnVolume, QueueKey};
 pub(super) use author::{unknown_lines, window_bytes};
@@ -45,6 +45,8 @@ pub struct Frozen {
     pub reason: VolumeReason,
     /// A person here agreed to go on.
     pub agreed: bool,
+    /// What excludes each other, or what asked for people.
+    pub proof: Contradiction,
 }
 
 /// What a node knows about a peer.
@@ -139,7 +141,9 @@ impl Fold {
         }
         for peer in self.peers.values_mut() {
             peer.own.doubt = Some(doubt);
-            peer.own.reopen = Some(VolumeReason::Restored);
+            // What people have agreed to is not forgotten over a doubt: the next volume says so.
+            let agreed = peer.own.frozen.as_ref().filter(|frozen| frozen.agreed).map(|frozen| frozen.reason);
+            peer.own.reopen = Some(agreed.unwrap_or(VolumeReason::Restored));
         }
     }
 
@@ -206,8 +210,8 @@ impl Fold {
                 peer.theirs.head(place.volume, place.index, *root, author_lines, lines);
             }
             Act::BodiesLost { volume, spans, .. } => peer.own.bodies_lost(*volume, spans),
-            Act::Frozen { own_log, reason, .. } => {
-                let frozen = Some(Frozen { reason: *reason, agreed: false });
+            Act::Frozen { own_log, reason, proof, .. } => {
+                let frozen = Some(Frozen { reason: *reason, agreed: false, proof: proof.clone() });
                 if *own_log {
                     peer.own.frozen = frozen;
                 } else {

@@ -8,7 +8,7 @@ use super::{Answer, ConnId, Notice, Token};
 use crate::exchange::gate::Stored;
 use crate::exchange::record::{Place, Record};
 use crate::name::{EntryId, NodeName, Origin, RefusalCode};
-use crate::wire::{FaultCode, Header, Hello, Leaf, LogState, NotNowReason, Payload};
+use crate::wire::{Contradiction, FaultCode, Header, Hello, Leaf, LogState, NotNowReason, Payload};
 
 /// Records that become durable together: one write, one sync.
 #[derive(Clone, Debug)]
@@ -120,8 +120,8 @@ pub enum Effect {
         origin: Option<Origin>,
         /// Where.
         index: u64,
-        /// With a contradiction: the note that proves it.
-        proof: Bytes,
+        /// With a contradiction: what proves it.
+        proof: Contradiction,
     },
     /// Peers' entries may be shown at the desk.
     Show(Vec<Shown>),
@@ -192,7 +192,18 @@ pub enum Action {
         /// At which size.
         size: u64,
     },
-    /// Read entries of an own log from the journal for a refill; report [`super::Input::Loaded`].
+    /// Compute from the journal what the tree of a log, own or held, was at a smaller size, and the proof that it grew
+    /// from there; report [`super::Input::Prefix`].
+    PrefixOf {
+        /// Of which volume.
+        origin: Origin,
+        /// The smaller size.
+        size: u64,
+        /// The larger one.
+        upto: u64,
+    },
+    /// Read entries of an own log from the journal for a refill, and the heads that were ever recorded over them; report
+    /// [`super::Input::Loaded`].
     Load {
         /// Of which volume.
         origin: Origin,

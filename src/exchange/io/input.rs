@@ -6,9 +6,9 @@ use bytes::Bytes;
 
 use super::{Command, Token};
 use crate::exchange::record::Record;
-use crate::merkle::CompactRange;
+use crate::merkle::{CompactRange, Growth};
 use crate::name::{BootNonce, EntryId, Hash, NodeName, Origin, RefusalCode};
-use crate::wire::{EntryFrame, FaultCode, Hello, LogState, NotNowReason};
+use crate::wire::{Contradiction, EntryFrame, FaultCode, Hello, LogState, NotNowReason};
 
 /// Names a connection; the shell never uses a number twice in one run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -78,6 +78,17 @@ pub enum FetchFault {
     Ended,
     /// What came cannot be read.
     Malformed(String),
+}
+
+/// A head of an own log as a record of the journal has it: signed here, or fetched.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredHead {
+    /// Entries.
+    pub size: u64,
+    /// The root.
+    pub root: Hash,
+    /// The lines, those of the holder among them where it was fetched.
+    pub lines: Vec<String>,
 }
 
 /// What happened.
@@ -177,8 +188,8 @@ pub enum Input {
         origin: Option<Origin>,
         /// Where.
         index: u64,
-        /// With a contradiction: the note that proves it.
-        proof: Bytes,
+        /// With a contradiction: what proves it.
+        proof: Contradiction,
     },
     /// Own entries came back from their holder.
     Fetched {
@@ -200,6 +211,17 @@ pub enum Input {
         /// The tree over the first `size` leaves.
         range: Option<CompactRange>,
     },
+    /// The answer to [`super::Action::PrefixOf`].
+    Prefix {
+        /// The log that was asked about.
+        origin: Origin,
+        /// The smaller size.
+        size: u64,
+        /// The larger one.
+        upto: u64,
+        /// The tree at the smaller size, watched up to the larger one; `None`: the journal cannot tell (damage).
+        growth: Option<Growth>,
+    },
     /// The answer to [`super::Action::Load`]: at least one entry, in order, without gaps.
     Loaded {
         /// The log that was asked about.
@@ -208,6 +230,9 @@ pub enum Input {
         from: u64,
         /// Leaves with their bodies, or why a body does not travel; empty: the journal cannot tell (damage).
         entries: Vec<EntryFrame>,
+        /// Every head that the journal has over these entries (of a size above `from`, up to their end), whatever its
+        /// root: a branch that was replaced had its heads too.
+        heads: Vec<StoredHead>,
     },
     /// Own damage: the body of an entry of an own log cannot be read any more.
     BodyLost {

@@ -7,5 +7,5 @@ mod notice;
 
 pub use action::{Action, CloseCode, Effect, EntryRef, Group, Shown};
 pub use command::{Answer, Command, Denied, NewItem, Token, Wait};
-pub use input::{ConnId, Dialler, FetchFault, Input, Pushed, Settings};
+pub use input::{ConnId, Dialler, FetchFault, Input, Pushed, Settings, StoredHead};
 pub use notice::Notice;

@@ -7,7 +7,9 @@ use super::proto::{self, record::Act as P};
 use super::{Act, Change, Doubt, Drop, Place, Record, Stowed};
 use crate::name::{BootNonce, EntryId, Hash, JournalId, Millis, Volume};
 use crate::note::PublicKeys;
-use crate::wire::{Absent, Header, Leaf, MAX_ENCLOSURES, MAX_LINES, MAX_PUSH_ENTRIES, Span, VolumeReason};
+use crate::wire::{
+    Absent, Contradiction, Header, Leaf, MAX_ENCLOSURES, MAX_LINES, MAX_PUSH_ENTRIES, Span, VolumeReason,
+};
 
 impl Record {
     /// Reads a record. One that cannot be understood is kept as [`Act::Unknown`].
@@ -116,8 +118,8 @@ fn frozen(m: proto::Frozen) -> Option<Act> {
     Some(Act::Frozen {
         peer: m.peer.parse().ok()?,
         own_log: m.own_log,
-        ours: m.ours,
-        theirs: m.theirs,
+        // A record from before two sizes could be proved has no hashes.
+        proof: Contradiction { ours: m.ours, theirs: m.theirs, hashes: Contradiction::hashes_from(&m.hashes)? },
         reason: VolumeReason::from_number(i32::try_from(m.reason).ok()?),
     })
 }

@@ -91,12 +91,13 @@ fn node_act(act: &Act) -> Option<P> {
             origin: origin.map(|origin| origin.to_string()).unwrap_or_default(),
         }),
         Act::Recovering { officer } => P::Recovering(proto::Recovering { officer: *officer }),
-        Act::Frozen { peer, own_log, ours, theirs, reason } => P::Frozen(proto::Frozen {
+        Act::Frozen { peer, own_log, proof, reason } => P::Frozen(proto::Frozen {
             peer: peer.to_string(),
             own_log: *own_log,
-            ours: ours.clone(),
-            theirs: theirs.clone(),
+            ours: proof.ours.clone(),
+            theirs: proof.theirs.clone(),
             reason: *reason as u32,
+            hashes: proof.hash_bytes(),
         }),
         Act::ReopenAgreed { peer, officer } => {
             P::ReopenAgreed(proto::ReopenAgreed { peer: peer.to_string(), officer: *officer })

@@ -9,7 +9,7 @@ use crate::api::{Caller, Failure, PeerAction, PeerAdd, PeerView, QueueView, Repl
 use crate::exchange::{Change, Command, ConnectionState, PeerReport};
 use crate::identity::{Fingerprint, Introduction, PeerStatus};
 use crate::name::{Millis, NodeName};
-use crate::note::PublicKeys;
+use crate::note::{Exclusion, PublicKeys};
 
 use super::super::clock::days_left;
 use super::super::order::{Node, Stopped};
@@ -187,9 +187,16 @@ fn connection_word(report: &PeerReport) -> &'static str {
 /// Why messages do not pass, as far as known, and what to do; empty where they pass.
 fn why(now: Millis, report: &PeerReport, standing: &PeerStanding) -> String {
     if report.frozen {
-        return "there are two histories; the usual cause is a restored backup. Speak with the peer by telephone, then \
-                run `verbale peer reopen` on both sides"
-            .to_owned();
+        let of = |whose: &str, excluded: Option<Exclusion>| {
+            excluded.map(|excluded| format!(" of {whose}: {excluded} (both are kept)"))
+        };
+        let which = of("the log that this node writes", report.excluded.0)
+            .or_else(|| of("the log that the peer writes", report.excluded.1))
+            .unwrap_or_default();
+        return format!(
+            "there are two histories{which}; the usual cause is a restored backup. Speak with the peer by telephone, \
+             then run `verbale peer reopen` on both sides"
+        );
     }
     match report.connection {
         // Connected, and still nothing passes: the peer has said why.
