@@ -30,6 +30,12 @@ pub const MAX_CERTIFICATE_DIGESTS: usize = 32;
 /// Signature lines in a note or a receipt, as the note format has it.
 pub const MAX_LINES: usize = 16;
 
+/// Lines of one side of a note, author or holder: what both keep of one size must still be one note.
+pub const MAX_SIDE_LINES: usize = MAX_LINES / 2;
+
+/// Bytes of one side's lines, each with its line break: half a note, less what the three lines of the head need.
+pub const MAX_SIDE_BYTES: usize = MAX_NOTE / 2 - 256;
+
 /// Spans and targets that a VOLUME body may list; with its keys and certificates it stays under [`MAX_BODY`].
 pub const MAX_SPANS: usize = 1_024;
 

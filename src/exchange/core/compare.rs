@@ -1,7 +1,7 @@
 //! What a HELLO or SHOWS means for each direction.
 
 use super::Core;
-use super::note_text::{Good, is_full, judge, judge_receipt};
+use super::note_text::{Good, is_full, judge, judge_receipt, receipts_hold};
 use super::session::{Held, Step};
 use crate::exchange::env::Env;
 use crate::exchange::fold::Author;
@@ -66,6 +66,9 @@ impl Core {
         }
         let (size, root) = (good.head.size, good.head.root);
         let held = Held { volume: origin.volume, size, root };
+        if !receipts_hold(env, &good.checkpoint, name, &peer.keys) {
+            return self.peer_fault(now, env, name, FaultCode::BadSignature, shown.size);
+        }
         let receipted = judge_receipt(env, &good.checkpoint, name, &peer.keys).is_some();
         let own = own.map(|own| (own.size(), own.root_at(size)));
         self.session(name).receipted = receipted;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::Core;
 use super::compare::keys_for;
 use super::contradiction::proven;
-use super::note_text::{Good, is_full, judge, judge_receipt};
+use super::note_text::{Good, is_full, judge, judge_receipt, receipts_hold};
 use super::policy::Judged;
 use crate::exchange::env::Env;
 use crate::exchange::fold::{Frozen, Peer, RECENT_IDS};
@@ -170,7 +170,9 @@ impl Core {
         let body = VolumeBody::decode(body.clone()).ok().filter(|_| kind == Some(Kind::Volume));
         let body = body.ok_or(NotTaken::Fault(FaultCode::Poison, 0))?;
         let keys = crate::exchange::fold::keys_of(&body.keys);
-        if keys.is_empty() || keys.iter().any(|key| !peer.keys.contains(key)) {
+        // Every key of an algorithm that this version knows belongs to a pair; those of others are not judged.
+        let judged = body.keys.iter().filter(|key| matches!(key.algorithm, 1 | 6)).count();
+        if keys.is_empty() || judged != 2 * keys.len() || keys.iter().any(|key| !peer.keys.contains(key)) {
             return Err(NotTaken::Fault(FaultCode::BadSignature, 0));
         }
         let held = peer.theirs.volume();
@@ -210,6 +212,9 @@ impl Core {
         let mut range = open.range;
         let (start, mut missing, mut voided) = (range.size(), Vec::new(), Vec::new());
         let number = head.origin.volume.number;
+        if !receipts_hold(env, &good.checkpoint, self.me, &own_public(env)) {
+            return Err(NotTaken::Fault(FaultCode::BadSignature, head.size));
+        }
         let receipted = judge_receipt(env, &good.checkpoint, self.me, &own_public(env)).is_some();
         for entry in &pushed.entries {
             if entry.index != range.size() && !mutant::active(Mutant::AcceptShorterTree) {

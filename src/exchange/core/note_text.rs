@@ -3,6 +3,7 @@
 use bytes::Bytes;
 
 use crate::exchange::env::Env;
+use crate::exchange::fold::fits_side;
 use crate::exchange::mutant::{self, Mutant};
 use crate::name::{Hash, NodeName, Origin, cosigner_name};
 use crate::note::{Checkpoint, Head, KeyAlgorithm, Line, PublicKeys, judge_log_lines, judge_receipt_lines};
@@ -38,7 +39,7 @@ pub(super) struct Good {
     pub author_lines: Vec<String>,
     /// The lines that bear the holder's name.
     pub holder_lines: Vec<String>,
-    /// Whether the author's lines of both algorithms are there.
+    /// Whether the author's lines of both algorithms are there, by each of the keys.
     pub full: bool,
     pub checkpoint: Checkpoint,
 }
@@ -57,9 +58,17 @@ pub(super) fn judge(env: &dyn Env, bytes: &[u8], keys: &[PublicKeys], holder: No
         let lines = if line.name() == name { &mut holder_lines } else { &mut author_lines };
         lines.push(line.to_string());
     }
-    let full = judged.is_some_and(|judged| judged.has(KeyAlgorithm::MlDsa44)) || blind;
+    if !fits_side(&author_lines) || !fits_side(&holder_lines) {
+        return None;
+    }
+    let full = judged.is_some_and(|judged| judged.is_full()) || blind;
     let head = Head { origin: checkpoint.head().origin, size: checkpoint.head().size, root: checkpoint.head().root };
     Some(Good { head, author_lines, holder_lines, full, checkpoint })
+}
+
+/// Whether no line that a known key of the holder should have made is a bad one. A note without a receipt is good too.
+pub(super) fn receipts_hold(env: &dyn Env, checkpoint: &Checkpoint, holder: NodeName, keys: &[PublicKeys]) -> bool {
+    judge_receipt_lines(checkpoint, holder, keys, env.verifier()).is_ok() || mutant::active(Mutant::AcceptBadReceipt)
 }
 
 /// What a receipt says.

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use serde::{Deserialize, Serialize};
 
+use super::lines::add_lines;
 use super::{Frozen, LostBodies, RECENT_IDS, Recent, hash_of, keys_of};
 use crate::exchange::mutant::{self, Mutant};
 use crate::exchange::record::{Doubt, Drop, Stowed};
@@ -478,28 +479,4 @@ fn is_of_the_volume(item: &Item) -> bool {
 
 fn is_void(item: &Item) -> bool {
     item.header.known_kind() == Some(Kind::Void)
-}
-
-/// A line once stored never changes; lines of other keys may be added.
-pub(super) fn add_lines(known: &mut Vec<String>, lines: &[String]) {
-    for line in unknown_lines(known, lines.to_vec()) {
-        if known.len() < crate::wire::MAX_LINES {
-            known.push(line);
-        }
-    }
-}
-
-/// The lines by keys that made none of the known ones.
-pub(in crate::exchange) fn unknown_lines(known: &[String], lines: Vec<String>) -> Vec<String> {
-    let same_key = |line: &String| known.iter().any(|other| key_of(other) == key_of(line));
-    lines.into_iter().filter(|line| !same_key(line)).collect()
-}
-
-/// What names the key of a line: everything up to the first five letters of its base64, which hold the key id's first
-/// thirty bits, and the length, which tells the algorithms apart.
-fn key_of(line: &str) -> (&str, usize) {
-    let (name, signature) = line.rsplit_once(' ').unwrap_or((line, ""));
-    let id = signature.get(..5).unwrap_or(signature);
-    let end = name.len() + 1 + id.len();
-    (line.get(..end).unwrap_or(line), line.len())
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use super::author::add_lines;
+use super::lines::add_lines;
 use super::{Frozen, Recent, hash_of, keys_of};
 use crate::exchange::record::Stowed;
 use crate::merkle::CompactRange;

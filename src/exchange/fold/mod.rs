@@ -6,6 +6,7 @@
 
 mod author;
 mod holder;
+mod lines;
 mod lost;
 mod recent;
 
@@ -19,10 +20,11 @@ use crate::name::{BootNonce, EntryId, JournalId, NodeName, Origin};
 use crate::note::PublicKeys;
 use crate::wire::{Contradiction, Leaf, VolumeReason};
 
+pub(super) use author::window_bytes;
 pub use author::{Author, Fetching, Item, OwnHead, OwnVolume, QueueKey};
-pub(super) use author::{unknown_lines, window_bytes};
 pub(super) use holder::tag;
 pub use holder::{Holder, PeerHead, PeerVolume, Wanted};
+pub(super) use lines::{fits_side, unknown_lines};
 pub use lost::LostBodies;
 pub use recent::{RECENT_IDS, Recent};
 
