@@ -181,6 +181,8 @@ pub struct PeerView {
     pub status: String,
     /// `up`, `down`, `dialling`, `restricted`, `frozen`.
     pub connection: String,
+    /// Since when that is so; the start of the node, where nothing has changed since.
+    pub since: Millis,
     /// Why it is not up, as far as known, and what to do.
     pub why: String,
     /// When it was last heard from.

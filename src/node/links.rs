@@ -1,6 +1,7 @@
 //! The seam to the network: what comes in becomes inputs of the core, what the core decides becomes orders.
 
 use std::collections::{HashMap, HashSet};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -10,7 +11,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::desk::ping::{Heard, heard};
 use super::order::{Node, Order};
 use super::push::{Lanes, Ready, Resolved};
-use super::standing::Layer;
+use super::obstacle::Layer;
 use super::{roster, serve};
 use crate::exchange::{CloseCode, Command, ConnId, Core, EntryRef, Input, Record};
 use crate::identity::Address;
@@ -21,14 +22,26 @@ use crate::wire::{Frame, MAX_TRUST, TrustPart};
 /// What the network tells.
 pub(super) type Event = NetEvent;
 
-/// How long a probe waits for its answer.
-const PROBE_LIMIT: Duration = Duration::from_secs(5);
+/// How long a person's probe waits for its answer at the least; the caller's own time comes on top of it.
+const PROBE_LIMIT: Duration = Duration::from_secs(30);
+
+/// How long the core's probe of an older connection waits for its answer: QUIC has repeated it six times by then.
+const OLDER_LIMIT: Duration = Duration::from_secs(2);
+
+/// The same in round trips of the older connection, as for any silence.
+const OLDER_ROUND_TRIPS: u32 = 9;
+
+/// … and never longer than this.
+const OLDER_LIMIT_MOST: Duration = Duration::from_secs(20);
 
 /// How often the ends of live certificates are looked at: a connection outlives the certificate that made it.
 const SWEEP: Duration = Duration::from_secs(60);
 
 struct Link {
     peer: NodeName,
+    remote: SocketAddr,
+    /// Its HELLO came.
+    greeted: bool,
     certificate_until: Millis,
     /// Bytes of TRUST material kept from this connection.
     trust_bytes: usize,
@@ -99,18 +112,26 @@ impl Links {
         match event {
             NetEvent::Connected { conn, peer, dialler, remote } => {
                 tracing::debug!(peer = %peer.node, ?dialler, %remote, restricted = ?peer.restricted, "connected");
-                self.links.insert(conn, Link { peer: peer.node, certificate_until: peer.not_after, trust_bytes: 0 });
+                let link = Link {
+                    peer: peer.node,
+                    remote,
+                    greeted: false,
+                    certificate_until: peer.not_after,
+                    trust_bytes: 0,
+                };
+                self.links.insert(conn, link);
                 Some(Input::Connected { conn, peer: peer.node, dialler, restricted: peer.restricted.is_some() })
             }
             NetEvent::DialFailed { peer, layer, why } => {
                 tracing::debug!(%peer, %layer, why, "not reached");
-                node.standing().obstacle(node.clock.now(), peer, Layer::from(layer), why);
+                node.standing().attempt_failed(node.clock.now(), peer, Layer::from(layer), why);
                 Some(Input::DialFailed { peer })
             }
             NetEvent::Closed { conn, why } => {
                 self.closed(conn, &why, node);
                 Some(Input::Closed { conn })
             }
+            NetEvent::Silent { conn, silent } => Some(Input::Silent { conn, silent }),
             NetEvent::Frame { conn, frame } => self.control_frame(conn, frame, node),
             NetEvent::Pushed { conn, pushed, room } => {
                 self.rooms.push(room);
@@ -137,14 +158,28 @@ impl Links {
         self.probes.retain(|_, probe| probe.conn != conn);
         let Some(link) = self.links.remove(&conn) else { return };
         tracing::debug!(peer = %link.peer, %why, "closed");
-        if why.by != EndedBy::Us && why.code != Some(CloseCode::Replaced) {
-            node.standing().obstacle(node.clock.now(), link.peer, Layer::from(why.layer), why.why.clone());
+        if why.by == EndedBy::Us || why.code == Some(CloseCode::Replaced) {
+            return;
+        }
+        let (now, mut standing) = (node.clock.now(), node.standing());
+        if let Some(code) = why.code.filter(|_| why.by == EndedBy::Peer) {
+            standing.said(now, link.peer, code);
+        }
+        match link.greeted {
+            true => standing.broke(now, link.peer, Layer::from(why.layer), why.why.clone()),
+            // It came to no HELLO: most often a certificate that is refused there.
+            false => standing.attempt_failed(now, link.peer, Layer::from(why.layer), why.why.clone()),
         }
     }
 
     fn control_frame(&mut self, conn: ConnId, frame: Frame, node: &Node) -> Option<Input> {
         match frame {
-            Frame::Hello(hello) => Some(Input::Hello { conn, hello }),
+            Frame::Hello(hello) => {
+                if let Some(link) = self.links.get_mut(&conn) {
+                    link.greeted = true;
+                }
+                Some(Input::Hello { conn, hello })
+            }
             Frame::NotNow { reason, retry_after_ms } => {
                 Some(Input::NotNow { conn, reason, retry_after: Duration::from_millis(retry_after_ms) })
             }
@@ -190,7 +225,7 @@ impl Links {
         };
         let addresses: Vec<Address> = good.into_iter().flatten().collect();
         if addresses.is_empty() {
-            node.standing().obstacle(node.clock.now(), peer, Layer::Address, why);
+            node.standing().attempt_failed(node.clock.now(), peer, Layer::Address, why);
             return node.feed(Input::DialFailed { peer });
         }
         self.net.dial(peer, addresses);
@@ -238,15 +273,36 @@ impl Links {
         });
     }
 
-    /// Asks for a sign of life; the answer goes to the caller, or to the core where there is none.
-    pub(super) fn probe(&mut self, conn: ConnId, caller: Option<oneshot::Sender<Heard>>, node: &Node) {
+    /// Asks for a sign of life; the answer goes to the caller.
+    pub(super) fn probe(&mut self, conn: ConnId, caller: oneshot::Sender<Heard>, node: &Node) {
+        self.ask(conn, Some(caller), PROBE_LIMIT, node);
+    }
+
+    /// Asks an older connection, which a newer one is to replace, for a sign of life; the answer goes to the core.
+    pub(super) fn probe_older(&mut self, older: ConnId, node: &Node) {
+        if self.has_lost_its_port(older) {
+            return node.feed(Input::Probed { conn: older, boot: None });
+        }
+        let round_trip = self.net.path(older).map_or(Duration::ZERO, |(round_trip, _)| round_trip);
+        let limit = OLDER_LIMIT.max(round_trip * OLDER_ROUND_TRIPS).min(OLDER_LIMIT_MOST);
+        self.ask(older, None, limit, node);
+    }
+
+    /// Whether a newer connection with the same peer comes from the very address and port of this one. Only one process
+    /// has a port: what answered there before has gone, and no answer is worth waiting for.
+    fn has_lost_its_port(&self, older: ConnId) -> bool {
+        let Some(old) = self.links.get(&older) else { return false };
+        self.links.iter().any(|(conn, new)| *conn > older && new.peer == old.peer && new.remote == old.remote)
+    }
+
+    fn ask(&mut self, conn: ConnId, caller: Option<oneshot::Sender<Heard>>, limit: Duration, node: &Node) {
         let nonce = self.next_probe;
         self.next_probe += 1;
         self.probes.insert(nonce, Probe { conn, sent: Instant::now(), caller });
         self.net.send_control(conn, &Frame::Probe { nonce });
         let orders = node.orders.clone();
         tokio::spawn(async move {
-            tokio::time::sleep(PROBE_LIMIT).await;
+            tokio::time::sleep(limit).await;
             let _ = orders.send(Order::ProbeOver(nonce));
         });
     }
@@ -317,7 +373,9 @@ impl From<crate::net::Layer> for Layer {
         match layer {
             Net::Address => Self::Address,
             Net::Udp => Self::Udp,
-            Net::Quic | Net::Exchange => Self::Quic,
+            Net::Quic => Self::Quic,
+            Net::Exchange => Self::Exchange,
+            Net::Clock => Self::Clock,
             Net::Tls => Self::Tls,
             Net::Identity => Self::Identity,
             Net::Version => Self::Version,

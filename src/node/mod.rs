@@ -28,6 +28,7 @@ mod roster;
 mod run;
 mod serve;
 mod snapshot;
+mod obstacle;
 mod standing;
 mod start;
 mod status;

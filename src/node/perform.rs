@@ -18,7 +18,7 @@ impl Turn {
             Action::Release(stored) => self.release(stored.into_inner()),
             Action::Dial { peer } => self.links.dial(peer, &self.node),
             Action::Close { conn, code } => self.links.close(conn, code),
-            Action::Probe { conn } => self.links.probe(conn, None, &self.node),
+            Action::Probe { conn } => self.links.probe_older(conn, &self.node),
             Action::NotNow { conn, reason, retry_after } => {
                 let retry_after_ms = u64::try_from(retry_after.as_millis()).unwrap_or(u64::MAX);
                 self.links.control(conn, &Frame::NotNow { reason, retry_after_ms });

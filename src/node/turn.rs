@@ -168,7 +168,7 @@ impl Turn {
             Order::Durable(group) => self.durable(group),
             Order::Journal(condition) => return self.disk(condition),
             Order::Reload(settings) => self.reload(settings),
-            Order::Probe(conn, caller) => self.links.probe(conn, Some(caller), &self.node),
+            Order::Probe(conn, caller) => self.links.probe(conn, caller, &self.node),
             Order::ProbeOver(nonce) => {
                 if let Some(input) = self.links.probe_over(nonce) {
                     self.feed(input);

@@ -14,7 +14,8 @@ use crate::note::PublicKeys;
 use super::super::clock::days_left;
 use super::super::order::{Node, Stopped};
 use super::super::roster;
-use super::super::standing::{Obstacle, PeerStanding, words};
+use super::super::obstacle::explain;
+use super::super::standing::PeerStanding;
 
 const ADDING: &str = "accepting a peer";
 
@@ -121,8 +122,9 @@ fn view(node: &Node, now: Millis, peer: NodeName, report: Option<PeerReport>) ->
     Some(PeerView {
         peer,
         status: status_word(accepted.status).to_owned(),
-        connection: connection_word(&report).to_owned(),
-        why: why(now, &report, &standing),
+        connection: connection_word(&report, &standing).to_owned(),
+        since: standing_since(node, &standing),
+        why: why(now, peer, &report, &standing),
         last_heard: report.last_heard,
         clock_offset_ms: report.clock_offset_ms,
         addresses: roster::addresses(peer, &node.settings(), &anchors),
@@ -161,51 +163,32 @@ fn status_word(status: PeerStatus) -> &'static str {
     }
 }
 
-fn connection_word(report: &PeerReport) -> &'static str {
-    if report.frozen {
+/// Since when the connection is as it is: the start of the node, where nothing has changed since.
+fn standing_since(node: &Node, standing: &PeerStanding) -> Millis {
+    standing.since.max(node.started)
+}
+
+fn connection_word(report: &PeerReport, standing: &PeerStanding) -> &'static str {
+    if report.own_frozen || report.peer_frozen {
         return "frozen";
     }
     match report.connection {
         ConnectionState::Up | ConnectionState::CatchingUp => "up",
-        ConnectionState::Dialling => "dialling",
+        // Where attempts have failed, another one is no news.
+        ConnectionState::Dialling if standing.obstacle.is_none() && standing.said.is_none() => "dialling",
+        ConnectionState::Dialling => "down",
         ConnectionState::Restricted => "restricted",
         ConnectionState::Down | ConnectionState::Stopped => "down",
     }
 }
 
 /// Why messages do not pass, as far as known, and what to do; empty where they pass.
-fn why(now: Millis, report: &PeerReport, standing: &PeerStanding) -> String {
-    if report.frozen {
-        return "there are two histories; the usual cause is a restored backup. Speak with the peer by telephone, then \
-                run `verbale peer reopen` on both sides"
-            .to_owned();
-    }
-    match report.connection {
-        // Connected, and still nothing passes: the peer has said why.
-        ConnectionState::Up if report.queued + report.unreceipted > 0 => standing
-            .not_now_still(now)
-            .map(|reason| format!("the peer says: not now; {}", words(reason)))
-            .unwrap_or_default(),
-        ConnectionState::Up => String::new(),
-        ConnectionState::CatchingUp => {
-            "the two copies of the logs are being brought together; it ends by itself".into()
-        }
-        ConnectionState::Restricted => {
-            "a certificate or a revocation list has expired; messages wait until it is renewed".to_owned()
-        }
-        ConnectionState::Stopped => match standing.not_now {
-            Some((_, reason)) => format!("the peer says: not now; {}", words(reason)),
-            None => "messages wait for a person; `verbale status` says for whom".to_owned(),
-        },
-        ConnectionState::Down | ConnectionState::Dialling => {
-            let next = report.next_dial.filter(|at| *at > now).map(|at| format!("; next attempt at {at}"));
-            match &standing.obstacle {
-                Some(Obstacle { layer, why, .. }) => {
-                    format!("{}: {why}{}. To do: {}", layer.word(), next.unwrap_or_default(), layer.todo())
-                }
-                None => format!("no connection yet{}", next.unwrap_or_default()),
-            }
-        }
+fn why(now: Millis, peer: NodeName, report: &PeerReport, standing: &PeerStanding) -> String {
+    let next = report.next_dial.filter(|at| *at > now && report.conn.is_none());
+    match (explain(now, peer, report, standing), next) {
+        (None, _) => String::new(),
+        (Some(obstacle), None) => obstacle.line(),
+        (Some(obstacle), Some(next)) => format!("{}; next attempt at {next}", obstacle.line()),
     }
 }
 
