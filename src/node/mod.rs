@@ -32,7 +32,9 @@ mod obstacle;
 mod standing;
 mod start;
 mod status;
+mod trouble;
 mod turn;
+mod upkeep;
 mod verify;
 
 pub use desk::{DEMO_VARIABLE, Front, Incoming};

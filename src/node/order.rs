@@ -14,6 +14,7 @@ use super::on_message::{OnMessage, Pager};
 use super::push::Resolved;
 use super::roster::Roster;
 use super::standing::Standing;
+use super::upkeep::Upkeep;
 use crate::exchange::{Answer, Command, ConnId, Core, Input};
 use crate::identity::{Introduction, OwnTls, SharedAnchors};
 use crate::journal::{Condition, EnclosureStore, Reader, Vault};
@@ -87,6 +88,8 @@ pub(super) struct Node {
     pub(super) settings: RwLock<Arc<Settings>>,
     /// How things stand.
     pub(super) standing: Mutex<Standing>,
+    /// What was found wrong with the journal.
+    pub(super) upkeep: Upkeep,
     /// Runs the State's command for new messages.
     pub(super) pager: Pager,
     /// The way to the loop.

@@ -41,8 +41,8 @@ pub struct PeerStanding {
 /// How things stand.
 #[derive(Clone, Debug, Default)]
 pub struct Standing {
-    /// What the journal says of the disk; `None`: nothing since the start.
-    pub disk: Option<Condition>,
+    /// What the journal says of the disk, and since when; `None`: nothing since the start.
+    pub disk: Option<(Millis, Condition)>,
     /// Per peer.
     pub peers: BTreeMap<NodeName, PeerStanding>,
     /// Peers whose introduction was left out, with the reason.
@@ -51,13 +51,6 @@ pub struct Standing {
     pub bodies_lost: u64,
     /// Damage in the journal that was found at the start, in words.
     pub damages: Vec<String>,
-}
-
-impl PeerStanding {
-    /// What the peer last said was not possible now, while that can still be so.
-    pub fn not_now_still(&self, now: Millis) -> Option<NotNowReason> {
-        self.not_now.filter(|(at, _)| is_fresh(now, *at)).map(|(_, reason)| reason)
-    }
 }
 
 /// Whether what was said at a time can still be so.

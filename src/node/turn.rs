@@ -269,7 +269,7 @@ impl Turn {
     }
 
     fn disk(&mut self, condition: Condition) -> Result<(), RunError> {
-        self.node.standing().disk = Some(condition.clone());
+        self.node.standing().disk = Some((self.now(), condition.clone()));
         match condition {
             Condition::Running => self.feed(Input::DiskOk),
             Condition::OnReserve | Condition::DiskFull => {

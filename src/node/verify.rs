@@ -59,6 +59,7 @@ pub(super) fn verify(node: &Node) -> std::io::Result<VerifyView> {
     }
     node.index.verify_into(&mut view);
     view.good = view.faults.is_empty();
+    node.upkeep.was_verified(node.clock.now(), &view);
     Ok(view)
 }
 

@@ -124,6 +124,7 @@ fn view(node: &Node, now: Millis, peer: NodeName, report: Option<PeerReport>) ->
         status: status_word(accepted.status).to_owned(),
         connection: connection_word(&report, &standing).to_owned(),
         since: standing_since(node, &standing),
+        own_frozen: report.own_frozen,
         why: why(now, peer, &report, &standing),
         last_heard: report.last_heard,
         clock_offset_ms: report.clock_offset_ms,
@@ -178,7 +179,8 @@ fn connection_word(report: &PeerReport, standing: &PeerStanding) -> &'static str
         ConnectionState::Dialling if standing.obstacle.is_none() && standing.said.is_none() => "dialling",
         ConnectionState::Dialling => "down",
         ConnectionState::Restricted => "restricted",
-        ConnectionState::Down | ConnectionState::Stopped => "down",
+        ConnectionState::Stopped => "stopped",
+        ConnectionState::Down => "down",
     }
 }
 
