@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 
 use super::out::{Exit, Out, Page, own};
-use super::place::{Names, Place, unexpected};
 use super::ping::{self, Watcher};
+use super::place::{Names, Place, unexpected};
 use super::{safe, when};
 use crate::api::{Client, Failure, PeerAction, PeerAdd, PeerView, Reply, Request, code};
 use crate::identity::{Fingerprint, Introduction, MAX_INTRODUCTION_BYTES};

@@ -380,7 +380,8 @@ mod tests {
 
     #[test]
     fn the_sum_has_the_least_the_middle_and_the_most_of_what_arrived() {
-        let pings = [ping("XB", Some(9)), ping("XB", None), ping("XC", Some(1)), ping("XB", Some(3)), ping("XB", Some(5))];
+        let pings =
+            [ping("XB", Some(9)), ping("XB", None), ping("XC", Some(1)), ping("XB", Some(3)), ping("XB", Some(5))];
         let sum = Sum::of("XB".parse().unwrap(), &pings);
         assert_eq!((sum.sent, sum.arrived), (4, 3));
         assert_eq!((sum.min_us, sum.median_us, sum.max_us), (Some(3), Some(5), Some(9)));

@@ -26,7 +26,9 @@ const DEFAULT_WAIT: Duration = Duration::from_secs(24 * 3600);
 --lang en --tlp AMBER --enclose report.json --wait receipt\n\n\
 Several recipients (XB,XC) get a message each; the messages do not name each other.\n\
 A receipt says that the other machine has stored it. An acknowledgement says that a person at the desk has read it; it \
-does not mean agreement. An answer is a message of its own."
+does not mean agreement. An answer is a message of its own.\n\
+--wait waits for 24 h unless --wait-at-most says otherwise; when the time is over, or with Ctrl-C, what is queued stays \
+queued, and the exit code is 1. While the peer is down it waits with it; `verbale doctor XB` says why."
 )]
 pub struct SendCommand {
     /// To whom: XB, or XB,XC

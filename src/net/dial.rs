@@ -160,7 +160,8 @@ impl Recorder {
 
 impl RefusalLog for Recorder {
     fn refused(&self, direction: Direction, claimed: Option<NodeName>, reason: &IdentityRefusal) {
-        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some((layer_of_refusal(reason), reason.to_string()));
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner) =
+            Some((layer_of_refusal(reason), reason.to_string()));
         self.log.refused(direction, claimed, reason);
     }
 }

@@ -204,9 +204,11 @@ fn closed_by_transport(code: TransportErrorCode) -> (Layer, String) {
     };
     let layer = layer_of_alert(alert);
     let why = match layer {
-        Layer::Identity => "the other side refuses this node's certificate; to everybody whom it does not accept it says \
+        Layer::Identity => {
+            "the other side refuses this node's certificate; to everybody whom it does not accept it says \
                             no more: it has not added this node, has suspended it, or knows other certificates"
-            .into(),
+                .into()
+        }
         Layer::Version => "what answers at that address does not speak verbale/1".into(),
         _ if alert == 40 => "the two sides have no TLS parameters in common; compare the setting `pq`".into(),
         _ => format!("the other side ended the TLS handshake with alert {alert}"),

@@ -9,9 +9,9 @@ use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
 
 use super::desk::ping::{Heard, heard};
+use super::obstacle::Layer;
 use super::order::{Node, Order};
 use super::push::{Lanes, Ready, Resolved};
-use super::obstacle::Layer;
 use super::{roster, serve};
 use crate::exchange::{CloseCode, Command, ConnId, Core, EntryRef, Input, Record};
 use crate::identity::Address;
@@ -112,13 +112,8 @@ impl Links {
         match event {
             NetEvent::Connected { conn, peer, dialler, remote } => {
                 tracing::debug!(peer = %peer.node, ?dialler, %remote, restricted = ?peer.restricted, "connected");
-                let link = Link {
-                    peer: peer.node,
-                    remote,
-                    greeted: false,
-                    certificate_until: peer.not_after,
-                    trust_bytes: 0,
-                };
+                let link =
+                    Link { peer: peer.node, remote, greeted: false, certificate_until: peer.not_after, trust_bytes: 0 };
                 self.links.insert(conn, link);
                 Some(Input::Connected { conn, peer: peer.node, dialler, restricted: peer.restricted.is_some() })
             }

@@ -63,17 +63,21 @@ impl Layer {
                 "see that the port is {peer}'s verbale port, and that nothing on the way changes UDP packets or drops \
                  those of 1,200 bytes and more"
             ),
-            Self::Tls => format!("compare the versions of the program and the setting `pq` with {peer}'s administrator"),
+            Self::Tls => {
+                format!("compare the versions of the program and the setting `pq` with {peer}'s administrator")
+            }
             Self::Identity => format!(
-                "compare fingerprints with {peer} by telephone; it must also have added this node (`verbale peer add` \
+                "compare address and fingerprints with {peer} by telephone; it must also have added this node (`verbale peer add` \
                  there) and not have suspended it (`verbale peer list` there)"
             ),
             Self::Clock => format!("set this machine's clock by a time server, and ask {peer} to look at its own"),
             Self::Policy => format!("ask {peer}'s desk by telephone; `verbale peer list` there shows its decision"),
             Self::Version => format!("one of the two nodes must be brought up to date; ask {peer}'s administrator"),
             Self::Exchange => format!("see `verbale status` here, and ask {peer}'s administrator to do the same there"),
-            Self::Disk => format!("ask {peer}'s administrator by telephone to free space; messages wait and go by \
-                                   themselves"),
+            Self::Disk => format!(
+                "ask {peer}'s administrator by telephone to free space; messages wait and go by \
+                                   themselves"
+            ),
         }
     }
 }
@@ -122,7 +126,8 @@ pub fn explain(now: Millis, peer: NodeName, report: &PeerReport, standing: &Peer
         }
     }
     if report.own_frozen {
-        let why = format!("there are two histories of what this node said to {peer}; the usual cause is a restored backup");
+        let why =
+            format!("there are two histories of what this node said to {peer}; the usual cause is a restored backup");
         let todo = format!("speak with {peer} by telephone, then run `verbale peer reopen` on both sides");
         return found(now, Layer::Policy, why).map(|it| it.todo(todo));
     }
@@ -207,5 +212,99 @@ fn layer_of(reason: NotNowReason) -> Layer {
         NotNowReason::Restricted => Layer::Identity,
         NotNowReason::Quota | NotNowReason::Frozen | NotNowReason::SecondInstance => Layer::Policy,
         NotNowReason::Busy | NotNowReason::Behind | NotNowReason::Unknown => Layer::Exchange,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Millis = Millis(1_000_000_000);
+
+    fn report(connection: ConnectionState) -> PeerReport {
+        PeerReport {
+            status: PeerStatus::Active,
+            connection,
+            conn: None,
+            own_frozen: false,
+            peer_frozen: false,
+            queued: 1,
+            unreceipted: 0,
+            oldest: None,
+            own_origin: None,
+            own_size: 0,
+            own_receipted: 0,
+            peer_origin: None,
+            peer_size: 0,
+            last_heard: None,
+            clock_offset_ms: None,
+            next_dial: None,
+            failures: 0,
+            enclosure_limits: None,
+            versions: None,
+        }
+    }
+
+    fn said(report: &PeerReport, standing: &PeerStanding) -> Option<(Layer, String)> {
+        let found = explain(NOW, "XB".parse().unwrap(), report, standing)?;
+        assert!(!found.todo.is_empty(), "{found:?}");
+        Some((found.layer, found.why))
+    }
+
+    #[test]
+    fn what_a_peer_says_is_not_possible_now_has_its_layer_while_it_is_fresh() {
+        let up = report(ConnectionState::Up);
+        for (reason, layer) in [
+            (NotNowReason::Disk, Layer::Disk),
+            (NotNowReason::Clock, Layer::Clock),
+            (NotNowReason::Restricted, Layer::Identity),
+            (NotNowReason::Quota, Layer::Policy),
+            (NotNowReason::Frozen, Layer::Policy),
+            (NotNowReason::SecondInstance, Layer::Policy),
+            (NotNowReason::Busy, Layer::Exchange),
+            (NotNowReason::Unknown, Layer::Exchange),
+        ] {
+            let standing = |at| PeerStanding { not_now: Some((at, reason)), ..PeerStanding::default() };
+            assert_eq!(said(&up, &standing(NOW)).unwrap().0, layer, "{reason:?}");
+            let stale = Millis(NOW.0 - 1 - u64::try_from(NOT_NOW_HOLDS.as_millis()).unwrap());
+            assert_eq!(said(&up, &standing(stale)), None, "{reason:?}");
+        }
+        assert_eq!(said(&up, &PeerStanding::default()), None, "nothing is known to stop messages");
+    }
+
+    #[test]
+    fn an_expired_certificate_is_a_matter_of_clocks_where_these_are_days_apart() {
+        let expired = report(ConnectionState::Restricted);
+        assert_eq!(said(&expired, &PeerStanding::default()).unwrap().0, Layer::Identity);
+        let apart = PeerReport { clock_offset_ms: Some(-3 * 86_400_000), ..expired };
+        let (layer, why) = said(&apart, &PeerStanding::default()).unwrap();
+        assert!(layer == Layer::Clock && why.contains("3 days apart"), "{why}");
+    }
+
+    #[test]
+    fn the_last_word_of_a_peer_explains_the_silence_after_it_and_nothing_else() {
+        let down = report(ConnectionState::Dialling);
+        let standing = |code, layer| PeerStanding {
+            said: Some((Millis(7), code)),
+            obstacle: Some(Obstacle::new(Millis(9), "XB".parse().unwrap(), layer, "what was met")),
+            ..PeerStanding::default()
+        };
+        let (layer, why) = said(&down, &standing(CloseCode::GoingDown, Layer::Udp)).unwrap();
+        assert!(layer == Layer::Udp && why.contains("going down"), "{why}");
+        let (layer, why) = said(&down, &standing(CloseCode::GoingDown, Layer::Identity)).unwrap();
+        assert!(layer == Layer::Identity && why == "what was met", "another node answers there now: {why}");
+        let (layer, why) = said(&down, &standing(CloseCode::SuspendedOrUnknown, Layer::Identity)).unwrap();
+        assert!(layer == Layer::Policy && why.contains("suspended"), "{why}");
+        let (layer, _) = said(&down, &standing(CloseCode::SuspendedOrUnknown, Layer::Udp)).unwrap();
+        assert_eq!(layer, Layer::Udp, "it does not even answer");
+        assert_eq!(said(&down, &PeerStanding::default()), None);
+    }
+
+    #[test]
+    fn two_histories_stop_the_own_log_and_not_the_other() {
+        let own = PeerReport { own_frozen: true, ..report(ConnectionState::Up) };
+        assert_eq!(said(&own, &PeerStanding::default()).unwrap().0, Layer::Policy);
+        let theirs = PeerReport { peer_frozen: true, ..report(ConnectionState::Up) };
+        assert_eq!(said(&theirs, &PeerStanding::default()), None);
     }
 }

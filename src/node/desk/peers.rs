@@ -12,9 +12,9 @@ use crate::name::{Millis, NodeName};
 use crate::note::PublicKeys;
 
 use super::super::clock::days_left;
+use super::super::obstacle::explain;
 use super::super::order::{Node, Stopped};
 use super::super::roster;
-use super::super::obstacle::explain;
 use super::super::standing::PeerStanding;
 
 const ADDING: &str = "accepting a peer";

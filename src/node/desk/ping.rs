@@ -9,9 +9,9 @@ use tokio::time::{Instant, timeout_at};
 
 use super::Inner;
 use crate::api::{Caller, Failure, PingView, ProbeView, Reply};
+use crate::exchange::Drop;
 use crate::exchange::{Answer, Command, ConnectionState, Denied, NewItem, PeerReport, Wait};
 use crate::name::{EntryId, Kind, Millis, NodeName, Pap, Precedence, Tlp};
-use crate::exchange::Drop;
 use crate::wire::{NotNowReason, PROTOCOL_VERSION};
 
 use super::super::clock::days_left;
@@ -87,7 +87,7 @@ impl Inner {
             let report = self.report(peer).await?;
             let conn = report.as_ref().and_then(|report| report.conn);
             let over = Instant::now() >= deadline || self.attempts(peer) != attempts && conn.is_none();
-            if over || report.as_ref().is_none_or(|report| is_hopeless(report)) {
+            if over || report.as_ref().is_none_or(is_hopeless) {
                 return Ok(Err(self.obstacle(peer, report.as_ref())));
             }
             let Some(conn) = conn else {

@@ -66,7 +66,8 @@ fn waits(peer: &PeerView) -> String {
         _ => format!("{} days", minutes / 1_440),
     };
     let queued = count(peer.queue.queued, "message in the queue", "messages in the queue");
-    let open = count(peer.queue.unreceipted, "entry in the log without a receipt", "entries in the log without a receipt");
+    let open =
+        count(peer.queue.unreceipted, "entry in the log without a receipt", "entries in the log without a receipt");
     format!("{queued}, {open}; the oldest waits for {age}")
 }
 
@@ -115,7 +116,9 @@ fn of_people(peer: &PeerView) -> Option<Trouble> {
             trouble(Level::Error, "stopped", format!("what this node says to {name} stands still"))
                 .since(peer.since)
                 .affects(waits(peer))
-                .todo("run `verbale log verify`; if it is red, `verbale recover --from-peers` after a look at the disk"),
+                .todo(
+                    "run `verbale log verify`; if it is red, `verbale recover --from-peers` after a look at the disk",
+                ),
         ),
         _ => None,
     }
@@ -133,7 +136,9 @@ fn of_queue(now: Millis, peer: &PeerView, standing: &PeerStanding, urgent: bool)
             trouble(level, "peer-down", format!("{name} is down and messages wait for it{why}"))
                 .since(peer.since)
                 .affects(waits(peer))
-                .todo(format!("`verbale doctor {name}` names the first layer that fails; urgent matters go by telephone")),
+                .todo(format!(
+                    "`verbale doctor {name}` names the first layer that fails; urgent matters go by telephone"
+                )),
         );
     }
     if is_down && waiting(peer) == 0 && now.since(peer.since) >= SILENT {
@@ -150,7 +155,9 @@ fn of_queue(now: Millis, peer: &PeerView, standing: &PeerStanding, urgent: bool)
         trouble(Level::Warning, "peer-slow", format!("{name} is up, but what was sent has no receipt{why}"))
             .since(oldest(now, peer))
             .affects(waits(peer))
-            .todo(format!("`verbale doctor {name}`; a slow link needs its time, everything else is worth a telephone call"))
+            .todo(format!(
+                "`verbale doctor {name}`; a slow link needs its time, everything else is worth a telephone call"
+            ))
     })
 }
 
@@ -197,10 +204,14 @@ fn instances(now: Millis, standing: &PeerStanding, peer: &PeerView) -> Vec<Troub
     }
     if let Some(at) = standing.said_second_instance.filter(|at| is_fresh(now, *at)) {
         found.push(
-            trouble(Level::Error, "second-instance", format!("{name} says that this node runs twice under the same keys"))
-                .since(at)
-                .affects(format!("{name} exchanges messages with one of the two only"))
-                .todo("find the other instance, often a copied or restored folder, and stop one of the two for good"),
+            trouble(
+                Level::Error,
+                "second-instance",
+                format!("{name} says that this node runs twice under the same keys"),
+            )
+            .since(at)
+            .affects(format!("{name} exchanges messages with one of the two only"))
+            .todo("find the other instance, often a copied or restored folder, and stop one of the two for good"),
         );
     }
     found
@@ -214,4 +225,101 @@ fn clock(peer: &PeerView) -> Option<Trouble> {
             .affects("times in receipts and texts; deadlines and expiry")
             .todo("compare both clocks with a time server")
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::QueueView;
+
+    const NOW: Millis = Millis(1_000_000_000);
+
+    fn view(status: &str, connection: &str, queued: u64, oldest: Duration) -> PeerView {
+        let oldest_ms = u64::try_from(oldest.as_millis()).unwrap();
+        PeerView {
+            peer: "XB".parse().unwrap(),
+            status: status.into(),
+            connection: connection.into(),
+            own_frozen: false,
+            since: Millis(0),
+            why: String::new(),
+            last_heard: None,
+            clock_offset_ms: None,
+            addresses: Vec::new(),
+            fingerprint: String::new(),
+            certificate_days: None,
+            queue: QueueView { queued, unreceipted: 0, oldest_ms },
+            own_log: String::new(),
+            own_size: 0,
+            own_receipted: 0,
+            peer_log: String::new(),
+            peer_size: 0,
+        }
+    }
+
+    fn found(view: &PeerView, standing: &PeerStanding, urgent: bool) -> Vec<(String, String)> {
+        let mut troubles = Vec::new();
+        look(NOW, view, standing, urgent, &mut troubles);
+        for it in &troubles {
+            assert!(it.peer == Some(view.peer) && !it.affects.is_empty() && !it.todo.is_empty(), "{it:?}");
+        }
+        troubles.into_iter().map(|it| (it.level, it.code)).collect()
+    }
+
+    #[test]
+    fn a_peer_that_is_down_is_wrong_once_a_message_has_waited_long_enough() {
+        let second = Duration::from_secs(1);
+        let quiet = PeerStanding::default();
+        let at = |queued, oldest, urgent| found(&view("active", "down", queued, oldest), &quiet, urgent);
+        let wrong = |level: &str| vec![(level.to_owned(), "peer-down".to_owned())];
+        assert!(at(1, WAITS_TOO_LONG - second, false).is_empty());
+        assert_eq!(at(1, WAITS_TOO_LONG, false), wrong("warning"));
+        assert!(at(1, URGENT_WAITS_TOO_LONG - second, true).is_empty());
+        assert_eq!(at(1, URGENT_WAITS_TOO_LONG, true), wrong("error"));
+        assert_eq!(at(0, Duration::ZERO, false), [("notice".to_owned(), "peer-silent".to_owned())]);
+        let just_now = PeerView { since: NOW, ..view("active", "down", 0, Duration::ZERO) };
+        assert!(found(&just_now, &quiet, false).is_empty());
+    }
+
+    #[test]
+    fn what_waits_for_nobody_any_more_and_what_waits_for_people_is_named() {
+        let quiet = PeerStanding::default();
+        let code = |status: &str, connection: &str, queued| {
+            let found = found(&view(status, connection, queued, Duration::ZERO), &quiet, false);
+            found.into_iter().map(|(_, code)| code).collect::<Vec<_>>().join(" ")
+        };
+        for (status, connection, queued, expected) in [
+            ("removed", "down", 2, "left-behind"),
+            ("removed", "down", 0, ""),
+            ("suspended", "down", 2, "suspended"),
+            ("suspended", "down", 0, ""),
+            ("active", "frozen", 0, "frozen"),
+            ("active", "stopped", 0, "stopped"),
+            ("active", "up", 1, ""),
+            ("active", "up", 0, ""),
+        ] {
+            assert_eq!(code(status, connection, queued), expected, "{status} {connection} {queued}");
+        }
+        let slow = view("active", "up", 1, SLOW);
+        assert_eq!(found(&slow, &quiet, false), [("warning".to_owned(), "peer-slow".to_owned())]);
+    }
+
+    #[test]
+    fn what_a_peer_says_is_named_while_it_is_fresh_and_what_passes_by_itself_is_not() {
+        let up = view("active", "up", 0, Duration::ZERO);
+        let standing = |at, reason| PeerStanding { not_now: Some((at, reason)), ..PeerStanding::default() };
+        assert_eq!(found(&up, &standing(NOW, NotNowReason::Disk), false)[0].1, "not-now");
+        assert!(found(&up, &standing(NOW, NotNowReason::Busy), false).is_empty());
+        assert!(found(&up, &standing(Millis(1), NotNowReason::Disk), false).is_empty());
+    }
+
+    #[test]
+    fn two_instances_are_named_while_it_is_fresh_whichever_side_runs_twice() {
+        let up = view("active", "up", 0, Duration::ZERO);
+        let standing =
+            |at| PeerStanding { second_instance: Some(at), said_second_instance: Some(at), ..PeerStanding::default() };
+        let both = [("warning", "second-instance"), ("error", "second-instance")];
+        assert_eq!(found(&up, &standing(NOW), false), both.map(|(level, code)| (level.to_owned(), code.to_owned())));
+        assert!(found(&up, &standing(Millis(1)), false).is_empty());
+    }
 }

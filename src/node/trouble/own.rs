@@ -70,9 +70,9 @@ fn of_disk(node: &Node, standing: &Standing, disk: &DiskLook) -> Option<Trouble>
     let folder = node.folder.display();
     let todo = format!("free space on the file system of {folder}; the node goes on by itself");
     let it = match &standing.disk {
-        Some((at, Condition::OnReserve | Condition::DiskFull)) => {
-            trouble(Level::Error, "disk", "the disk is full").since(*at).affects("nothing new is taken; nothing is lost")
-        }
+        Some((at, Condition::OnReserve | Condition::DiskFull)) => trouble(Level::Error, "disk", "the disk is full")
+            .since(*at)
+            .affects("nothing new is taken; nothing is lost"),
         _ if disk.free < FEW_FREE_BYTES => {
             let what = format!("only {} MiB are free on the file system of {folder}", disk.free >> 20);
             trouble(Level::Warning, "disk", what).affects("nothing yet; when it is full, nothing new is taken")
@@ -149,7 +149,9 @@ fn of_index(node: &Node) -> Option<Trouble> {
     let rebuild = progress.rebuilds.last().filter(|_| progress.indexed < progress.durable)?;
     let (done, all) = (progress.indexed, progress.durable);
     let what = format!("the index is being built anew ({}): {done} of {all} records", rebuild.reason);
-    Some(trouble(Level::Notice, "index", what).affects("lists are shorter meanwhile").todo("nothing; it ends by itself"))
+    Some(
+        trouble(Level::Notice, "index", what).affects("lists are shorter meanwhile").todo("nothing; it ends by itself"),
+    )
 }
 
 fn of_command(node: &Node, troubles: &mut Vec<Trouble>) {
