@@ -186,8 +186,10 @@ pub struct PeerView {
     pub own_frozen: bool,
     /// Since when that is so; the start of the node, where nothing has changed since.
     pub since: Millis,
-    /// Why it is not up, as far as known, and what to do.
+    /// Why messages do not pass, as far as known: the layer, and what is known of it. Empty where they pass.
     pub why: String,
+    /// What to do about that.
+    pub todo: String,
     /// When it was last heard from.
     pub last_heard: Option<Millis>,
     /// Its clock minus ours, milliseconds.

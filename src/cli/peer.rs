@@ -219,6 +219,7 @@ pub fn show(page: &mut Page, names: &Names, view: &PeerView) {
         ("status", safe::one_line(&view.status)),
         ("connection", format!("{} since {}", safe::one_line(&view.connection), when::utc_and_local(view.since))),
         ("why", safe::one_line(&view.why)),
+        ("to do", safe::one_line(&view.todo)),
         ("last heard", last_heard(view)),
         ("its clock", view.clock_offset_ms.map(|ms| format!("{ms:+} ms against ours")).unwrap_or_default()),
         ("addresses", safe::one_line(&view.addresses.join(", "))),

@@ -99,6 +99,7 @@ fn render(page: &mut Page, names: &Names, view: &StatusView) {
         page.table(&["State", "node", "status", "connection", "since", "waiting", "oldest"], &rows);
         for peer in view.peers.iter().filter(|peer| !peer.why.is_empty()) {
             page.line(format!("{}: {}", peer.peer, safe::one_line(&peer.why)));
+            page.line(format!("  To do: {}", safe::one_line(&peer.todo)));
         }
     }
     page.gap();

@@ -105,9 +105,9 @@ impl Obstacle {
         Self { todo: todo.into(), ..self }
     }
 
-    /// In one line.
+    /// Where and why, in one line.
     pub fn line(&self) -> String {
-        format!("{}: {}. To do: {}", self.layer.word(), self.why, self.todo)
+        format!("{}: {}", self.layer.word(), self.why)
     }
 }
 

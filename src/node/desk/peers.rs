@@ -119,13 +119,15 @@ fn view(node: &Node, now: Millis, peer: NodeName, report: Option<PeerReport>) ->
     let anchors = node.anchors.load();
     let own_name = |origin: Option<crate::name::Origin>| origin.map(|origin| origin.to_string()).unwrap_or_default();
     let report = report?;
+    let (why, todo) = why(now, peer, &report, &standing);
     Some(PeerView {
         peer,
         status: status_word(accepted.status).to_owned(),
         connection: connection_word(&report, &standing).to_owned(),
         since: standing_since(node, &standing),
         own_frozen: report.own_frozen,
-        why: why(now, peer, &report, &standing),
+        why,
+        todo,
         last_heard: report.last_heard,
         clock_offset_ms: report.clock_offset_ms,
         addresses: roster::addresses(peer, &node.settings(), &anchors),
@@ -184,13 +186,13 @@ fn connection_word(report: &PeerReport, standing: &PeerStanding) -> &'static str
     }
 }
 
-/// Why messages do not pass, as far as known, and what to do; empty where they pass.
-fn why(now: Millis, peer: NodeName, report: &PeerReport, standing: &PeerStanding) -> String {
+/// Why messages do not pass, as far as known, and what to do; both empty where they pass.
+fn why(now: Millis, peer: NodeName, report: &PeerReport, standing: &PeerStanding) -> (String, String) {
     let next = report.next_dial.filter(|at| *at > now && report.conn.is_none());
     match (explain(now, peer, report, standing), next) {
-        (None, _) => String::new(),
-        (Some(obstacle), None) => obstacle.line(),
-        (Some(obstacle), Some(next)) => format!("{}; next attempt at {next}", obstacle.line()),
+        (None, _) => Default::default(),
+        (Some(obstacle), None) => (obstacle.line(), obstacle.todo),
+        (Some(obstacle), Some(next)) => (format!("{}; next attempt at {next}", obstacle.line()), obstacle.todo),
     }
 }
 

@@ -38,7 +38,7 @@ pub(in crate::node) fn look(
         "suspended" => found.extend(suspended(now, peer)),
         _ => {
             found.extend(of_people(peer));
-            found.extend(of_queue(now, peer, standing, urgent));
+            found.extend(of_queue(now, peer, urgent));
             found.extend(said(now, standing, peer));
             found.extend(fault(now, standing, peer));
             found.extend(instances(now, standing, peer));
@@ -110,7 +110,7 @@ fn of_people(peer: &PeerView) -> Option<Trouble> {
             trouble(Level::Error, "restricted", format!("the session with {name} is restricted"))
                 .since(peer.since)
                 .affects(format!("nothing but renewals passes, both ways. {}", waits(peer)))
-                .todo(peer.why.clone()),
+                .todo(peer.todo.clone()),
         ),
         "stopped" => Some(
             trouble(Level::Error, "stopped", format!("what this node says to {name} stands still"))
@@ -124,14 +124,14 @@ fn of_people(peer: &PeerView) -> Option<Trouble> {
     }
 }
 
-fn of_queue(now: Millis, peer: &PeerView, standing: &PeerStanding, urgent: bool) -> Option<Trouble> {
+fn of_queue(now: Millis, peer: &PeerView, urgent: bool) -> Option<Trouble> {
     let (name, age) = (peer.peer, Duration::from_millis(peer.queue.oldest_ms));
     let is_down = matches!(peer.connection.as_str(), "down" | "dialling");
     let unknown = || format!("nothing is known yet; `verbale doctor {name}` goes layer by layer");
     let too_long = if urgent { URGENT_WAITS_TOO_LONG } else { WAITS_TOO_LONG };
     if is_down && waiting(peer) > 0 && age >= too_long {
         let level = if urgent { Level::Error } else { Level::Warning };
-        let why = standing.obstacle.as_ref().map(|it| format!(": {}: {}", it.layer.word(), it.why)).unwrap_or_default();
+        let why = if peer.why.is_empty() { String::new() } else { format!(": {}", peer.why) };
         return Some(
             trouble(level, "peer-down", format!("{name} is down and messages wait for it{why}"))
                 .since(peer.since)
@@ -142,9 +142,9 @@ fn of_queue(now: Millis, peer: &PeerView, standing: &PeerStanding, urgent: bool)
         );
     }
     if is_down && waiting(peer) == 0 && now.since(peer.since) >= SILENT {
-        let todo = if peer.why.is_empty() { unknown() } else { peer.why.clone() };
+        let todo = if peer.todo.is_empty() { unknown() } else { peer.todo.clone() };
         return Some(
-            trouble(Level::Notice, "peer-silent", format!("{name} is down"))
+            trouble(Level::Notice, "peer-silent", format!("{name} is down: {}", peer.why))
                 .since(peer.since)
                 .affects("nothing waits for it")
                 .todo(todo),
@@ -243,6 +243,7 @@ mod tests {
             own_frozen: false,
             since: Millis(0),
             why: String::new(),
+            todo: "call XB".into(),
             last_heard: None,
             clock_offset_ms: None,
             addresses: Vec::new(),
