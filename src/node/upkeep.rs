@@ -23,8 +23,12 @@ const GROUPS: usize = 256;
 /// Damages that are named; a broken disk has thousands.
 const MAX_DAMAGES: usize = 8;
 
-/// Folders whose files do not go away and do not shrink while the node runs.
-const LASTING: [&str; 3] = ["journal", "slots", "keys"];
+/// Folders whose files do not go away while the node runs, with how these end; the journal's reserve is there to be spent.
+const LASTING: [(&str, &str); 5] =
+    [("journal", ".seg"), ("slots", ".1"), ("slots", ".2"), ("keys", ".key"), ("keys", ".pem")];
+
+/// The newest segments are longer than what they hold, and are cut when they are closed.
+const OPEN_SEGMENTS: usize = 2;
 
 /// What was found.
 #[derive(Debug, Default)]
@@ -70,14 +74,7 @@ impl Upkeep {
 
     /// Files below `folder` that were there at an earlier look and are gone or shorter now.
     pub(super) fn gone(&self, folder: &Path) -> Vec<String> {
-        let mut now = BTreeMap::new();
-        for place in LASTING.iter().map(|name| folder.join(name)) {
-            for entry in std::fs::read_dir(place).into_iter().flatten().flatten() {
-                if let Some(data) = entry.metadata().ok().filter(std::fs::Metadata::is_file) {
-                    now.insert(entry.path(), data.len());
-                }
-            }
-        }
+        let now = lasting(folder);
         let mut found = self.found();
         let gone = found.files.iter().filter(|(path, bytes)| now.get(*path).is_none_or(|now| now < *bytes));
         let gone = gone.map(|(path, _)| path.strip_prefix(folder).unwrap_or(path).display().to_string()).collect();
@@ -87,6 +84,29 @@ impl Upkeep {
         }
         gone
     }
+}
+
+/// The files that last, with the bytes that they will not lose any more.
+fn lasting(folder: &Path) -> BTreeMap<PathBuf, u64> {
+    let mut files = BTreeMap::new();
+    for (place, ending) in LASTING {
+        let listed = std::fs::read_dir(folder.join(place)).into_iter().flatten().flatten();
+        let mut found: Vec<(PathBuf, u64)> = listed
+            .filter(|entry| entry.file_name().to_string_lossy().ends_with(ending))
+            .filter_map(|entry| Some((entry.path(), entry.metadata().ok()?.len())))
+            .collect();
+        found.sort();
+        let closed = match place {
+            "journal" => found.len().saturating_sub(OPEN_SEGMENTS),
+            "slots" => found.len(),
+            // A renewed key may be shorter than the one before.
+            _ => 0,
+        };
+        files.extend(
+            found.into_iter().enumerate().map(|(at, (path, bytes))| (path, if at < closed { bytes } else { 0 })),
+        );
+    }
+    files
 }
 
 /// Runs until the daemon ends.
@@ -132,22 +152,31 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_file_that_is_gone_or_cut_is_named_and_one_that_grows_is_not() {
+    fn a_file_that_is_gone_or_cut_is_named_and_what_may_shrink_is_not() {
         let folder = tempfile::tempdir().unwrap();
-        let journal = folder.path().join("journal");
-        std::fs::create_dir(&journal).unwrap();
-        for (name, bytes) in [("a", 10), ("b", 10), ("c", 10)] {
-            std::fs::write(journal.join(name), vec![0; bytes]).unwrap();
-        }
+        let write = |path: &str, bytes: usize| {
+            let path = folder.path().join(path);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, vec![0; bytes]).unwrap();
+        };
+        let all =
+            ["journal/1.seg", "journal/2.seg", "journal/3.seg", "journal/reserve", "slots/slots.1", "keys/tls.key"];
+        all.iter().for_each(|path| write(path, 10));
         let upkeep = Upkeep::default();
-        assert!(upkeep.gone(folder.path()).is_empty());
-        std::fs::remove_file(journal.join("a")).unwrap();
-        std::fs::write(journal.join("b"), [0; 9]).unwrap();
-        std::fs::write(journal.join("c"), [0; 11]).unwrap();
-        assert_eq!(upkeep.gone(folder.path()), ["journal/a", "journal/b"]);
-        std::fs::write(journal.join("a"), [0; 10]).unwrap();
-        std::fs::write(journal.join("b"), [0; 10]).unwrap();
-        assert!(upkeep.gone(folder.path()).is_empty(), "put back");
+        let gone = || upkeep.gone(folder.path());
+        assert!(gone().is_empty());
+        std::fs::remove_file(folder.path().join("journal/reserve")).unwrap();
+        for path in ["journal/2.seg", "journal/3.seg", "keys/tls.key"] {
+            write(path, 9);
+        }
+        assert!(gone().is_empty(), "spent, closed and renewed");
+        write("journal/1.seg", 9);
+        write("slots/slots.1", 9);
+        std::fs::remove_file(folder.path().join("journal/3.seg")).unwrap();
+        std::fs::remove_file(folder.path().join("keys/tls.key")).unwrap();
+        assert_eq!(gone(), ["journal/1.seg", "journal/3.seg", "keys/tls.key", "slots/slots.1"]);
+        all.iter().for_each(|path| write(path, 10));
+        assert!(gone().is_empty(), "put back");
     }
 
     #[test]
