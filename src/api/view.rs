@@ -202,10 +202,17 @@ pub struct PeerView {
     pub peer: NodeName,
     /// `active`, `suspended`, `removed`.
     pub status: String,
-    /// `up`, `down`, `dialling`, `restricted`, `frozen`.
+    /// `up`, `down`, `dialling` (nothing has failed yet), `restricted`, `frozen` (one direction waits for people),
+    /// `stopped` (the own log to it stands still).
     pub connection: String,
-    /// Why it is not up, as far as known, and what to do.
+    /// Which direction is frozen: the own log to it; otherwise its log to this node.
+    pub own_frozen: bool,
+    /// Since when that is so; the start of the node, where nothing has changed since.
+    pub since: Millis,
+    /// Why messages do not pass, as far as known: the layer, and what is known of it. Empty where they pass.
     pub why: String,
+    /// What to do about that.
+    pub todo: String,
     /// When it was last heard from.
     pub last_heard: Option<Millis>,
     /// Its clock minus ours, milliseconds.
@@ -230,17 +237,32 @@ pub struct PeerView {
     pub peer_size: u64,
 }
 
-/// Something that is wrong, and what to do.
+/// Something that is wrong or worth knowing, and what to do.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Trouble {
-    /// `warning` or `error`.
+    /// `error`, `warning`, or `notice`, which is worth knowing and not wrong.
     pub level: String,
-    /// A stable word, e.g. `disk`, `fenced`, `frozen`, `root-key`, `certificate`, `on-message`, `clock`.
+    /// A stable word: `peer-down`, `peer-slow`, `peer-silent`, `not-now`, `fault`, `frozen`, `restricted`, `stopped`,
+    /// `suspended`, `left-behind`, `expired`, `second-instance`, `fenced`, `damage`, `files-gone`, `verify`, `disk`,
+    /// `index`, `on-message`, `certificate`, `introduction`, `root-key`, `clock`.
     pub code: String,
-    /// What is wrong and what is affected.
+    /// The peer concerned, where there is one.
+    pub peer: Option<NodeName>,
+    /// What is wrong.
     pub what: String,
+    /// Since when it is known; `None` where that is not known.
+    pub since: Option<Millis>,
+    /// What is affected.
+    pub affects: String,
     /// What to do next.
     pub todo: String,
+}
+
+impl Trouble {
+    /// Whether something is wrong, and not only worth knowing.
+    pub fn is_wrong(&self) -> bool {
+        self.level != "notice"
+    }
 }
 
 /// The node itself.

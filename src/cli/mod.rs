@@ -6,6 +6,7 @@
 mod ack;
 mod ask;
 mod demo;
+mod doctor;
 mod folder;
 mod inbox;
 mod init;
@@ -60,7 +61,7 @@ enum Command {
     /// Test the way to correspondents with an entry that travels all of it
     Ping(ping::Ping),
     /// Go through the layers on the way to a correspondent
-    Doctor(ping::Doctor),
+    Doctor(doctor::Doctor),
     /// Send a message
     Send(Box<send::SendCommand>),
     /// List what was received
@@ -91,6 +92,8 @@ pub fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => error.exit(),
     };
+    // What a node or a command writes is for its own user, whatever the shell around it says.
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
     let mut out = Out::new(cli.json);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let result = match runtime {
@@ -124,7 +127,7 @@ async fn dispatch(cli: &Cli, out: &mut Out) -> Result<Exit, Failure> {
         Command::Introduction(command) => init::introduction(place, out, command),
         Command::Peer(command) => peer::run(place, out, command).await,
         Command::Ping(command) => ping::run(place, out, command).await,
-        Command::Doctor(command) => ping::doctor(place, out, command).await,
+        Command::Doctor(command) => doctor::run(place, out, command).await,
         Command::Send(command) => send::send(place, out, command).await,
         Command::Inbox(command) => inbox::inbox(place, out, command).await,
         Command::Outbox(command) => inbox::outbox(place, out, command).await,

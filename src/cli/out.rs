@@ -78,6 +78,11 @@ impl Out {
         self.json
     }
 
+    /// A place on the terminal that is drawn again and again; `None` where there is no terminal or machines read.
+    pub fn live(&self) -> Option<Live> {
+        (self.columns.is_some() && !self.json).then_some(Live { lines: 0 })
+    }
+
     /// Writes `value` as one JSON object, or the page that `render` makes of it.
     pub fn show<T: Serialize + ?Sized>(&mut self, value: &T, render: impl FnOnce(&mut Page)) {
         if self.json {
@@ -143,6 +148,52 @@ fn columns_of(stream: &(impl IsTerminal + std::os::fd::AsFd)) -> Option<usize> {
     const UNSAID: usize = 80;
     let said = || rustix::termios::tcgetwinsize(stream).ok().map(|size| usize::from(size.ws_col));
     stream.is_terminal().then(|| said().filter(|columns| *columns > 0).unwrap_or(UNSAID))
+}
+
+/// Lines on a terminal that are drawn over each other and are gone when this value is.
+#[derive(Debug)]
+pub struct Live {
+    lines: usize,
+}
+
+impl Live {
+    /// Columns and rows of the terminal.
+    pub fn size(&self) -> (usize, usize) {
+        match rustix::termios::tcgetwinsize(io::stdout()) {
+            Ok(size) if size.ws_col > 0 && size.ws_row > 0 => (size.ws_col.into(), size.ws_row.into()),
+            _ => (80, 24),
+        }
+    }
+
+    /// Draws over what was drawn before. Lines that do not fit are cut: one that wraps would not be drawn over.
+    pub fn draw(&mut self, text: &str) {
+        let columns = self.size().0;
+        let mut all = match self.lines {
+            0 => String::new(),
+            lines => format!("\u{1b}[{lines}A\u{1b}[J"),
+        };
+        self.lines = 0;
+        for line in text.lines() {
+            let mut used = 0;
+            for c in line.chars() {
+                used += safe::width(c.encode_utf8(&mut [0; 4]));
+                if used > columns {
+                    break;
+                }
+                all.push(c);
+            }
+            all.push('\n');
+            self.lines += 1;
+        }
+        let mut stdout = io::stdout().lock();
+        let _ = stdout.write_all(all.as_bytes()).and_then(|()| stdout.flush());
+    }
+}
+
+impl Drop for Live {
+    fn drop(&mut self) {
+        self.draw("");
+    }
 }
 
 /// Shows on a terminal how far something is that takes more than a moment; silent elsewhere.

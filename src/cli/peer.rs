@@ -5,8 +5,9 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 
 use super::out::{Exit, Out, Page, own};
+use super::ping::{self, Watcher};
 use super::place::{Names, Place, unexpected};
-use super::{ask, ping, safe, when};
+use super::{ask, safe, when};
 use crate::api::{Client, Failure, PeerAction, PeerAdd, PeerView, Reply, Request, code};
 use crate::identity::{Fingerprint, Introduction, MAX_INTRODUCTION_BYTES};
 use crate::name::{NO_POSITION, NodeName};
@@ -187,7 +188,9 @@ async fn add(place: &Place, out: &mut Out, add: &Add) -> Result<Exit, Failure> {
     }
     out.tell("Testing the way there and back …");
     let peers: Vec<NodeName> = added.iter().map(|view| view.peer).collect();
-    let pings = ping::rounds(&client, out, &peers, 1, ping::DEFAULT_TIMEOUT).await?;
+    let mut watcher = Watcher::waiting(out, String::new());
+    let pings = ping::rounds(&client, &peers, 1, ping::DEFAULT_TIMEOUT, &mut watcher).await?;
+    drop(watcher);
     out.show(&serde_json::json!({ "added": added, "pings": pings }), |page| {
         ping::render(page, &names, &pings);
         if pings.iter().any(|ping| !ping.delivered) {
@@ -244,13 +247,21 @@ fn list(page: &mut Page, names: &Names, peers: &[PeerView]) {
                 safe::one_line(&view.status),
                 safe::one_line(&view.connection),
                 (view.queue.queued + view.queue.unreceipted).to_string(),
-                view.last_heard.map(when::minute).unwrap_or_else(|| "never".to_owned()),
+                when::utc_and_local(view.since),
             ]
         })
         .collect();
-    page.table(&["State", "node", "status", "connection", "waiting", "last heard"], &rows);
+    page.table(&["State", "node", "status", "connection", "waiting", "since"], &rows);
     page.gap();
     page.line(format!("{} {NO_POSITION}", when::zone_note()));
+}
+
+/// When it was last heard from, as far as this run of the node knows.
+pub fn last_heard(view: &PeerView) -> String {
+    match view.last_heard {
+        Some(at) => when::utc_and_local(at),
+        None => "not since this node was started".to_owned(),
+    }
 }
 
 /// One correspondent, at length.
@@ -268,9 +279,10 @@ pub fn show(page: &mut Page, names: &Names, view: &PeerView) {
     let log = |origin: &str, text: String| if origin.is_empty() { String::new() } else { text };
     page.fields(&[
         ("status", safe::one_line(&view.status)),
-        ("connection", safe::one_line(&view.connection)),
-        ("why", if view.status == "active" { safe::one_line(&view.why) } else { String::new() }),
-        ("last heard", view.last_heard.map(when::utc_and_local).unwrap_or_else(|| "never".to_owned())),
+        ("connection", format!("{} since {}", safe::one_line(&view.connection), when::utc_and_local(view.since))),
+        ("why", safe::one_line(&view.why)),
+        ("to do", safe::one_line(&view.todo)),
+        ("last heard", last_heard(view)),
         ("its clock", view.clock_offset_ms.map(|ms| format!("{ms:+} ms against ours")).unwrap_or_default()),
         ("addresses", safe::one_line(&view.addresses.join(", "))),
         ("fingerprint", safe::one_line(&view.fingerprint)),

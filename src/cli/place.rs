@@ -75,6 +75,12 @@ impl Place {
 pub struct Names(Option<Settings>);
 
 impl Names {
+    /// Without a configuration: the short English names.
+    #[cfg(test)]
+    pub fn none() -> Self {
+        Self(None)
+    }
+
     /// The State's name: as configured here, or the short English one.
     pub fn of(&self, peer: NodeName) -> String {
         match &self.0 {

@@ -22,10 +22,12 @@ pub struct Run {}
 /// Configuration, keys, disk, a port in use: what keeps it from running, and what to do.
 pub async fn run(place: &Place, _: &mut Out, _: &Run) -> Result<Exit, Failure> {
     let doing = "running the node";
-    let folder = place.folder()?;
-    let settings = Settings::load(folder)
+    // The command for new messages, and whoever reads the log lines, may stand in another folder.
+    let folder = std::path::absolute(place.folder()?)
+        .map_err(|error| Failure::new(own::OWN, doing, format!("this folder is gone: {error}"), ""))?;
+    let settings = Settings::load(&folder)
         .map_err(|error| Failure::new(own::OWN, "reading the configuration", error.to_string(), ""))?;
-    match crate::node::run(folder.to_owned(), settings).await {
+    match crate::node::run(folder, settings).await {
         Ok(()) => Ok(Exit::Good),
         Err(error) => {
             let todo = advice(&error);

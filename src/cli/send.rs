@@ -27,7 +27,9 @@ const DEFAULT_WAIT: Duration = Duration::from_secs(24 * 3600);
 Several recipients (XB,XC) get a message each; the messages do not name each other.\n\
 IMMEDIATE, FLASH and TLP RED are confirmed by typing the recipient's code again, or with --yes.\n\
 A receipt says that the other machine has stored it. An acknowledgement says that a person at the desk has read it; it \
-does not mean agreement. An answer is a message of its own."
+does not mean agreement. An answer is a message of its own.\n\
+--wait waits for 24 h unless --wait-at-most says otherwise; when the time is over, or with Ctrl-C, what is queued stays \
+queued, and the exit code is 1. While the peer is down it waits with it; `verbale doctor XB` says why."
 )]
 pub struct SendCommand {
     /// To whom: XB, or XB,XC

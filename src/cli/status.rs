@@ -7,12 +7,20 @@ use clap::Args;
 use super::out::{Exit, Out, Page};
 use super::place::{Names, Place, unexpected};
 use super::{ask, safe, when};
-use crate::api::{Failure, Reply, Request, StatusView};
+use crate::api::{Failure, PeerView, Reply, Request, StatusView, Trouble};
 use crate::settings::ByteSize;
 
 /// `verbale status`
 #[derive(Debug, Args)]
-#[command(after_help = "Example: verbale status\n\nExit code 0 when nothing is wrong, 1 when something is.")]
+#[command(after_help = "Example: verbale status\n\n\
+Each thing that is wrong is listed with: what, since when, what is affected, what to do. Wrong is, among others: a peer \
+that is down while a message has waited for it for 30 s (10 s if IMMEDIATE or FLASH); messages that expired unsent in the last three days; \
+messages left behind by `peer remove` or `peer suspend`; a direction that waits for people; damage; a disk that is short; \
+a certificate, this State's or a peer's, within 60 days of its end; a command for new messages that fails. A peer that is \
+down while nothing waits for it is a notice and not wrong. A peer that dies without a word is known to be down within a \
+quarter of a minute, within five seconds while something was sent to it (longer on links with a long round trip).\n\n\
+Exit codes: 0 nothing is wrong (there may be notices); 1 something is wrong; 3 no daemon answers; 4 refused; 5 this \
+node's own trouble. --json: {node, peers, troubles: [{level, code, peer, what, since, affects, todo}], unacknowledged}.")]
 pub struct Status {}
 
 /// `verbale recover`
@@ -42,7 +50,7 @@ pub async fn run(place: &Place, out: &mut Out, _: &Status) -> Result<Exit, Failu
     let names = place.names();
     names.sort(&mut view.peers, |peer| peer.peer);
     out.show(&view, |page| render(page, &names, &view));
-    Ok(if view.troubles.is_empty() { Exit::Good } else { Exit::NotSo })
+    Ok(if view.troubles.iter().any(Trouble::is_wrong) { Exit::NotSo } else { Exit::Good })
 }
 
 /// Runs `verbale recover`.
@@ -87,33 +95,41 @@ fn render(page: &mut Page, names: &Names, view: &StatusView) {
     if view.peers.is_empty() {
         page.line("No correspondents yet: exchange introductions (`verbale introduction`, `verbale peer add`).");
     } else {
-        let rows: Vec<Vec<String>> = view
-            .peers
-            .iter()
-            .map(|peer| {
-                let oldest = when::roughly(Duration::from_millis(peer.queue.oldest_ms));
-                let waiting = peer.queue.queued + peer.queue.unreceipted;
-                vec![
-                    names.of(peer.peer),
-                    peer.peer.to_string(),
-                    safe::one_line(&peer.status),
-                    safe::one_line(&peer.connection),
-                    waiting.to_string(),
-                    if waiting == 0 { String::new() } else { oldest },
-                    safe::one_line(&peer.why),
-                ]
-            })
-            .collect();
-        page.table(&["State", "node", "status", "connection", "waiting", "oldest", "why"], &rows);
+        let rows: Vec<Vec<String>> = view.peers.iter().map(|peer| row(names, peer)).collect();
+        page.table(&["State", "node", "status", "connection", "since", "waiting", "oldest"], &rows);
+        for peer in view.peers.iter().filter(|peer| !peer.why.is_empty()) {
+            page.line(format!("{}: {}", peer.peer, safe::one_line(&peer.why)));
+            page.line(format!("  To do: {}", safe::one_line(&peer.todo)));
+        }
     }
     page.gap();
-    if view.troubles.is_empty() {
+    view.troubles.iter().for_each(|it| trouble(page, it));
+    if !view.troubles.iter().any(Trouble::is_wrong) {
         page.line("Nothing is wrong.");
     }
-    for trouble in &view.troubles {
-        page.strong(format!("{}: {}", trouble.level, safe::one_line(&trouble.what)));
-        page.line(format!("  {}", safe::one_line(&trouble.todo)));
-    }
+}
+
+fn row(names: &Names, peer: &PeerView) -> Vec<String> {
+    let oldest = when::roughly(Duration::from_millis(peer.queue.oldest_ms));
+    let waiting = peer.queue.queued + peer.queue.unreceipted;
+    vec![
+        names.of(peer.peer),
+        peer.peer.to_string(),
+        safe::one_line(&peer.status),
+        safe::one_line(&peer.connection),
+        when::utc_and_local(peer.since),
+        waiting.to_string(),
+        if waiting == 0 { String::new() } else { oldest },
+    ]
+}
+
+fn trouble(page: &mut Page, it: &Trouble) {
+    page.strong(format!("{}: {}", it.level, safe::one_line(&it.what)));
+    page.fields(&[
+        ("since", it.since.map(when::utc_and_local).unwrap_or_default()),
+        ("affects", safe::one_line(&it.affects)),
+        ("to do", safe::one_line(&it.todo)),
+    ]);
 }
 
 /// A size to one place, for people.

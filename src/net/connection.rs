@@ -1,7 +1,7 @@
 //! One connection: its driver, its queues, and the gate before its streams.
 
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
@@ -10,6 +10,7 @@ use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::timeout;
 
+use super::alive::Watch;
 use super::enclosure::EnclosureReply;
 use super::event::NetEvent;
 use super::fetch::FetchReply;
@@ -39,6 +40,10 @@ pub(super) struct Connection {
     /// Files that may still be asked for at once.
     pub(super) turns: Arc<Semaphore>,
     pub(super) paused: watch::Sender<bool>,
+    /// What is known of silences.
+    pub(super) watch: Mutex<Watch>,
+    /// An answer is overdue, and the shell was told so.
+    pub(super) overdue: AtomicBool,
     gate: watch::Sender<bool>,
     ended: watch::Sender<Option<Ended>>,
     control: Mutex<Option<mpsc::Sender<Bytes>>>,
@@ -74,6 +79,8 @@ impl Connection {
             budget: Arc::new(Semaphore::new(usize::try_from(ENCLOSURE_BUDGET).unwrap_or(Semaphore::MAX_PERMITS))),
             turns: Arc::new(Semaphore::new(ENCLOSURES_AT_ONCE)),
             paused: watch::Sender::new(false),
+            watch: Mutex::default(),
+            overdue: AtomicBool::new(false),
             gate: watch::Sender::new(false),
             ended: watch::Sender::new(None),
             control: Mutex::new(Some(control)),
@@ -172,6 +179,9 @@ pub(super) async fn run(conn: Arc<Connection>, peer: PeerIdentity, remote: Socke
             last_words(&conn, code, &mut writer).await;
         }
         conn.quic.close(varint(code), b"");
+    } else if conn.quic.close_reason().is_none() {
+        // Given up here: where only one way is cut, the other side still hears of it.
+        conn.quic.close(varint(CloseCode::Replaced), b"");
     }
     tasks.shutdown().await;
     tracing::debug!(peer = %conn.peer, conn = id.0, %ended, "connection closed");

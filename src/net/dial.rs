@@ -2,21 +2,26 @@
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use quinn::ConnectError;
 use tokio::net::lookup_host;
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
 use super::endpoint::Net;
 use super::event::NetEvent;
-use super::layer::{Ended, Layer};
-use super::limits::DIAL_ADDRESSES;
+use super::layer::{Ended, Layer, layer_of_refusal};
+use super::limits::{DIAL_ADDRESSES, Limits};
+use super::nobody::{self, Nobody};
 use super::transport;
 use crate::identity::{Address, Direction, IdentityRefusal, RefusalLog, TlsSettings, client_config, server_name};
 use crate::name::NodeName;
 
 /// Addresses tried for one host name.
 const PER_NAME: usize = 4;
+
+/// How long QUIC has for its first answer where the machine says that nothing listens there: three repetitions.
+const REFUSED_ANSWER: Duration = Duration::from_secs(3);
 
 /// Why one attempt failed.
 type Failure = (Layer, String);
@@ -72,7 +77,7 @@ async fn look_up(net: &Net, address: &Address) -> Result<Vec<Result<SocketAddr, 
 }
 
 async fn attempt(net: &Arc<Net>, peer: NodeName, remote: SocketAddr) -> Result<(), Failure> {
-    let endpoint = endpoint_towards(net, remote).ok_or_else(|| {
+    let (local, endpoint) = endpoint_towards(net, remote).ok_or_else(|| {
         let family = if remote.is_ipv4() { "IPv4" } else { "IPv6" };
         (Layer::Address, format!("no address in `listen` of this node can reach it over {family}"))
     })?;
@@ -83,13 +88,17 @@ async fn attempt(net: &Arc<Net>, peer: NodeName, remote: SocketAddr) -> Result<(
     let name = server_name();
     let mut connecting = endpoint.connect_with(config, remote, &name.to_str()).map_err(not_begun)?;
     let begun = Instant::now();
-    let (answer, seconds) = (net.limits.answer.min(net.limits.handshake), net.limits.handshake.as_secs_f32());
-    if timeout_at(begun + answer, connecting.handshake_data()).await.is_err() {
-        let seconds = answer.as_secs_f32();
-        return Err((Layer::Udp, format!("no answer within {seconds} s: nothing listens there, or UDP does not pass")));
+    tokio::select! {
+        biased;
+        _ = connecting.handshake_data() => {}
+        why = no_answer(&net.limits, *local, remote) => return Err((Layer::Udp, why)),
     }
     let quic = match timeout_at(begun + net.limits.handshake, connecting).await {
-        Err(_) => return Err((Layer::Quic, format!("it answered, but the handshake took longer than {seconds} s"))),
+        Err(_) => {
+            let seconds = net.limits.handshake.as_secs_f32();
+            let why = format!("it answered at first, but the handshake took longer than {seconds} s");
+            return Err((Layer::Quic, why));
+        }
         Ok(Err(error)) => {
             let ended = Ended::from_quic(&error, refusal.take());
             return Err((ended.layer, ended.why));
@@ -97,6 +106,27 @@ async fn attempt(net: &Arc<Net>, peer: NodeName, remote: SocketAddr) -> Result<(
         Ok(Ok(quic)) => quic,
     };
     net.adopt(quic, Some(peer))
+}
+
+/// Waits until it is certain enough that no answer comes; why, in words.
+async fn no_answer(limits: &Limits, local: SocketAddr, remote: SocketAddr) -> String {
+    let (begun, answer) = (Instant::now(), limits.answer.min(limits.handshake));
+    match nobody::listens_at(local, remote).await {
+        Some(Nobody::PortClosed) => {
+            // A firewall may say so of the question's port and let QUIC's own through: QUIC has a little longer.
+            sleep_until(begun + answer.min(REFUSED_ANSWER)).await;
+            format!("that machine says that nothing listens on UDP port {}", remote.port())
+        }
+        Some(Nobody::Unreachable) => {
+            sleep_until(begun + answer.min(REFUSED_ANSWER)).await;
+            "the network says that this address cannot be reached from here".into()
+        }
+        None => {
+            sleep_until(begun + answer).await;
+            let seconds = answer.as_secs_f32();
+            format!("nothing at all came back within {seconds} s")
+        }
+    }
 }
 
 fn not_begun(error: ConnectError) -> Failure {
@@ -108,29 +138,30 @@ fn not_begun(error: ConnectError) -> Failure {
 }
 
 /// The socket from which `remote` can be reached: of its family, and not a loopback socket for an address outside.
-fn endpoint_towards(net: &Net, remote: SocketAddr) -> Option<&quinn::Endpoint> {
+fn endpoint_towards(net: &Net, remote: SocketAddr) -> Option<&(SocketAddr, quinn::Endpoint)> {
     let inside = remote.ip().is_loopback();
     let reaches = |local: &SocketAddr| local.is_ipv4() == remote.is_ipv4() && (inside || !local.ip().is_loopback());
     let mut sockets: Vec<_> = net.endpoints.iter().filter(|(local, _)| reaches(local)).collect();
     sockets.sort_by_key(|(local, _)| local.ip().is_loopback() != inside);
-    sockets.first().map(|(_, endpoint)| endpoint)
+    sockets.first().copied()
 }
 
 /// Remembers what the judge said in one handshake, and passes it on.
 struct Recorder {
     log: Arc<dyn RefusalLog>,
-    last: Mutex<Option<String>>,
+    last: Mutex<Option<Failure>>,
 }
 
 impl Recorder {
-    fn take(&self) -> Option<String> {
+    fn take(&self) -> Option<Failure> {
         self.last.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 }
 
 impl RefusalLog for Recorder {
     fn refused(&self, direction: Direction, claimed: Option<NodeName>, reason: &IdentityRefusal) {
-        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(reason.to_string());
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner) =
+            Some((layer_of_refusal(reason), reason.to_string()));
         self.log.refused(direction, claimed, reason);
     }
 }

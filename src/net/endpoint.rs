@@ -12,10 +12,11 @@ use rustls::pki_types::CertificateDer;
 use tokio::sync::{Notify, mpsc};
 use tokio::time::timeout;
 
+use super::alive;
 use super::connection::{self, Connection};
 use super::event::NetEvent;
 use super::handle::NetHandle;
-use super::layer::{Layer, varint};
+use super::layer::{Layer, layer_of_refusal, varint};
 use super::limits::{EVENT_QUEUE, Limits};
 use super::strangers::{Knock, Strangers};
 use super::{socket, transport};
@@ -115,6 +116,7 @@ pub fn bind(
     for (_, endpoint) in &net.endpoints {
         tokio::spawn(accept(net.clone(), endpoint.clone()));
     }
+    tokio::spawn(alive::watch(Arc::downgrade(&net)));
     Ok((NetHandle::new(net), receiver))
 }
 
@@ -163,7 +165,8 @@ impl Net {
         let peer = match self.judge(&quic, dialled) {
             Ok(peer) => peer,
             Err(reason) => {
-                return refuse(&quic, CloseCode::SuspendedOrUnknown, Layer::Identity, reason.to_string());
+                let layer = layer_of_refusal(&reason);
+                return refuse(&quic, CloseCode::SuspendedOrUnknown, layer, reason.to_string());
             }
         };
         let mut connections = self.lock();

@@ -42,6 +42,14 @@ pub enum NetEvent {
         /// How.
         why: Ended,
     },
+    /// The other side owes an answer for longer than repetitions take, or has answered after all. A connection that stays
+    /// silent ends soon after.
+    Silent {
+        /// Which.
+        conn: ConnId,
+        /// Whether an answer is overdue.
+        silent: bool,
+    },
     /// A frame on the control stream: HELLO (always the first), TRUST, PROBE, PROBE_REPLY, NOT_NOW or BYE.
     Frame {
         /// Over which connection.

@@ -94,6 +94,11 @@ impl NetHandle {
         }
     }
 
+    /// The round trip of a connection as QUIC measures it, and where its other side is.
+    pub fn path(&self, conn: ConnId) -> Option<(Duration, SocketAddr)> {
+        self.0.connection(conn).map(|conn| (conn.quic.rtt(), conn.quic.remote_address()))
+    }
+
     /// Bytes of pushes that are queued here and not yet taken by QUIC.
     pub fn push_waiting(&self, conn: ConnId) -> u64 {
         self.0.connection(conn).map_or(0, |conn| conn.push_waiting.load(Ordering::Relaxed))

@@ -5,6 +5,7 @@ use std::fmt;
 use quinn::{ConnectionError, TransportErrorCode, VarInt};
 
 use crate::exchange::CloseCode;
+use crate::identity::{IdentityRefusal, PathError};
 
 /// The first layer that stopped a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
@@ -20,10 +21,12 @@ pub enum Layer {
     Tls,
     /// One side does not accept the other's certificate.
     Identity,
-    /// The other side does not speak this protocol or none of its versions.
-    Version,
+    /// A certificate that is not valid yet: one of the two clocks cannot be right.
+    Clock,
     /// An operator's decision: suspended or not known.
     Policy,
+    /// The other side does not speak this protocol or none of its versions.
+    Version,
     /// The exchange itself: a frame, a limit, a replaced connection, a stop in order.
     Exchange,
 }
@@ -36,8 +39,9 @@ impl fmt::Display for Layer {
             Self::Quic => "QUIC",
             Self::Tls => "TLS",
             Self::Identity => "identity",
-            Self::Version => "version",
+            Self::Clock => "clock",
             Self::Policy => "policy",
+            Self::Version => "version",
             Self::Exchange => "exchange",
         })
     }
@@ -80,7 +84,7 @@ impl Ended {
     }
 
     /// What quinn reports; `refusal` is what the own judge said during the handshake.
-    pub(super) fn from_quic(error: &ConnectionError, refusal: Option<String>) -> Self {
+    pub(super) fn from_quic(error: &ConnectionError, refusal: Option<(Layer, String)>) -> Self {
         let (by, code, layer, why) = match error {
             ConnectionError::VersionMismatch => (
                 EndedBy::Peer,
@@ -89,7 +93,7 @@ impl Ended {
                 "the other side speaks no version of QUIC that this node speaks".into(),
             ),
             ConnectionError::TransportError(error) => match (alert(error.code), refusal) {
-                (Some(_), Some(refusal)) => (EndedBy::Us, None, Layer::Identity, refusal),
+                (Some(_), Some((layer, refusal))) => (EndedBy::Us, None, layer, refusal),
                 (Some(alert), None) => (EndedBy::Us, None, layer_of_alert(alert), error.reason.clone()),
                 (None, _) => (EndedBy::Us, None, Layer::Quic, error.to_string()),
             },
@@ -134,6 +138,18 @@ pub(super) fn varint(code: CloseCode) -> VarInt {
     VarInt::from_u32(code as u32)
 }
 
+/// The layer at which the own judge stops a peer.
+pub(super) fn layer_of_refusal(refusal: &IdentityRefusal) -> Layer {
+    match refusal {
+        IdentityRefusal::Path(PathError::NotYetValid { .. }) => Layer::Clock,
+        IdentityRefusal::UnknownNode(_) | IdentityRefusal::Suspended(_) | IdentityRefusal::Removed(_) => Layer::Policy,
+        IdentityRefusal::NoCertificate
+        | IdentityRefusal::WrongNode { .. }
+        | IdentityRefusal::Path(_)
+        | IdentityRefusal::SharedKey => Layer::Identity,
+    }
+}
+
 fn layer_of_code(code: CloseCode) -> Layer {
     match code {
         CloseCode::Version => Layer::Version,
@@ -147,7 +163,7 @@ fn layer_of_code(code: CloseCode) -> Layer {
 
 fn said_by_peer(code: CloseCode) -> &'static str {
     match code {
-        CloseCode::NoHello => "the other side received no HELLO from this node in time",
+        CloseCode::NoHello => "the other side received no usable HELLO from this node in time",
         CloseCode::Version => "the other side speaks no version of the protocol that this node speaks",
         CloseCode::WrongState => "the other side wanted another State's node",
         CloseCode::SuspendedOrUnknown => "the other side has suspended this node or does not know it",
@@ -188,7 +204,11 @@ fn closed_by_transport(code: TransportErrorCode) -> (Layer, String) {
     };
     let layer = layer_of_alert(alert);
     let why = match layer {
-        Layer::Identity => "the other side does not accept this node's certificate".into(),
+        Layer::Identity => {
+            "the other side refuses this node's certificate; to everybody whom it does not accept it says \
+                            no more: it has not added this node, has suspended it, or knows other certificates"
+                .into()
+        }
         Layer::Version => "what answers at that address does not speak verbale/1".into(),
         _ if alert == 40 => "the two sides have no TLS parameters in common; compare the setting `pq`".into(),
         _ => format!("the other side ended the TLS handshake with alert {alert}"),

@@ -98,9 +98,12 @@ pub struct Limits {
     pub lookup: Duration,
     /// For the last control frames before a close in order: two round trips of 700 ms.
     pub linger: Duration,
-    /// The side that dialled gives a sign of life after this silence: mappings for UDP in routers live 30 s or more.
+    /// The side that dialled gives a sign of life after this silence: with the four seconds that an answer may take, a
+    /// peer that is gone is known to be so within a quarter of a minute. Mappings for UDP in routers live 30 s or more.
     pub keep_alive: Duration,
-    /// After this silence the connection is gone: three signs of life lost.
+    /// The side that was dialled asks by itself after this silence: the other's sign of life and a second are overdue.
+    pub keep_alive_accepted: Duration,
+    /// After this silence QUIC gives the connection up by itself: the belt beside `alive`, which is quicker.
     pub idle: Duration,
 }
 
@@ -119,8 +122,9 @@ impl Default for Limits {
             enclosure: Duration::from_secs(600),
             lookup: Duration::from_secs(5),
             linger: Duration::from_secs(2),
-            keep_alive: Duration::from_secs(20),
-            idle: Duration::from_secs(65),
+            keep_alive: Duration::from_secs(9),
+            keep_alive_accepted: Duration::from_secs(11),
+            idle: Duration::from_secs(32),
         }
     }
 }

@@ -11,9 +11,10 @@
 //! stop both sides as soon as both have filled their flow control windows.
 //!
 //! In reading order: `limits`; `layer` (how a failure is named); `endpoint`, `socket`, `transport`, `strangers` (who
-//! may knock, and how often); `dial`; `connection` (one driver for each) with `control`, `author`, `holder`, `fetch`
+//! may knock, and how often); `dial` and `nobody` (does the machine say that nothing listens?); `connection` (one driver for each) with `alive` (is the other side there?), `control`, `author`, `holder`, `fetch`
 //! and `enclosure`; `frames` (frames on a stream); `handle` and `event` (what the shell sees).
 
+mod alive;
 mod author;
 mod connection;
 mod control;
@@ -27,6 +28,7 @@ mod handle;
 mod holder;
 mod layer;
 mod limits;
+mod nobody;
 mod socket;
 mod strangers;
 mod transport;

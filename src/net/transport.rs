@@ -10,8 +10,8 @@ use quinn::{
 
 use super::limits::{CRYPTO_BUFFER, INCOMING, INCOMING_BYTES, Limits, STREAM_WINDOW, STREAMS};
 
-/// For the side that dials, which also gives the signs of life: it may sit behind a router that forgets, and a second
-/// set of them would double what an idle link costs.
+/// For the side that dials, which gives the signs of life: it may sit behind a router that forgets, and a second set of
+/// them would double what an idle link costs. The other side asks only where they do not come.
 pub(super) fn dialling(limits: &Limits) -> Arc<TransportConfig> {
     let mut config = shared(limits);
     config.keep_alive_interval(Some(limits.keep_alive));
@@ -49,12 +49,14 @@ pub(super) fn client(
 
 /// For accepting.
 pub(super) fn server(tls: rustls::ServerConfig, limits: &Limits) -> Result<ServerConfig, NoInitialCipherSuite> {
+    let mut accepting = shared(limits);
+    accepting.keep_alive_interval(Some(limits.keep_alive_accepted));
     let mut config = ServerConfig::with_crypto(Arc::new(QuicServerConfig::try_from(tls)?));
     let mut tokens = ValidationTokenConfig::default();
     // A token that is valid later would let its holder pass without a retry.
     tokens.sent(0).log(Arc::new(NoneTokenLog));
     config
-        .transport_config(Arc::new(shared(limits)))
+        .transport_config(Arc::new(accepting))
         .validation_token_config(tokens)
         .retry_token_lifetime(limits.handshake)
         .migration(false)

@@ -1,6 +1,7 @@
 //! The seam to the network: what comes in becomes inputs of the core, what the core decides becomes orders.
 
 use std::collections::HashMap;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -8,9 +9,9 @@ use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
 
 use super::desk::ping::{Heard, heard};
+use super::obstacle::Layer;
 use super::order::{Node, Order};
 use super::push::{Lanes, Ready, Resolved};
-use super::standing::Layer;
 use super::sweep::{AT_ONCE, OwnCertificate, SWEEP, Verdict, verdict};
 use super::{roster, serve};
 use crate::exchange::{CloseCode, Command, ConnId, Core, EntryRef, Input, Record};
@@ -22,14 +23,26 @@ use crate::wire::{Frame, MAX_TRUST, TrustPart};
 /// What the network tells.
 pub(super) type Event = NetEvent;
 
-/// How long a probe waits for its answer.
-const PROBE_LIMIT: Duration = Duration::from_secs(5);
+/// How long a person's probe waits for its answer at the least; the caller's own time comes on top of it.
+const PROBE_LIMIT: Duration = Duration::from_secs(30);
+
+/// How long the core's probe of an older connection waits for its answer: QUIC has repeated it six times by then.
+const OLDER_LIMIT: Duration = Duration::from_secs(2);
+
+/// The same in round trips of the older connection, as for any silence.
+const OLDER_ROUND_TRIPS: u32 = 9;
+
+/// … and never longer than this.
+const OLDER_LIMIT_MOST: Duration = Duration::from_secs(20);
 
 /// In which time a peer may have [`MAX_TRUST`] bytes of TRUST kept, over how many connections ever.
 const TRUST_SPAN: Duration = Duration::from_secs(24 * 3600);
 
 struct Link {
     peer: NodeName,
+    remote: SocketAddr,
+    /// Its HELLO came.
+    greeted: bool,
     restricted: bool,
     /// When the certificate ends that this node has shown.
     own_until: Millis,
@@ -106,18 +119,19 @@ impl Links {
         match event {
             NetEvent::Connected { conn, peer, dialler, remote } => {
                 tracing::debug!(peer = %peer.node, ?dialler, %remote, restricted = ?peer.restricted, "connected");
-                let restricted = self.connected(conn, &peer, node);
+                let restricted = self.connected(conn, &peer, remote, node);
                 Some(Input::Connected { conn, peer: peer.node, dialler, restricted })
             }
             NetEvent::DialFailed { peer, layer, why } => {
                 tracing::debug!(%peer, %layer, why, "not reached");
-                node.standing().obstacle(node.clock.now(), peer, Layer::from(layer), why);
+                node.standing().attempt_failed(node.clock.now(), peer, Layer::from(layer), why);
                 Some(Input::DialFailed { peer })
             }
             NetEvent::Closed { conn, why } => {
                 self.closed(conn, &why, node);
                 Some(Input::Closed { conn })
             }
+            NetEvent::Silent { conn, silent } => Some(Input::Silent { conn, silent }),
             NetEvent::Frame { conn, frame } => self.control_frame(conn, frame, node),
             NetEvent::Pushed { conn, pushed, room } => {
                 self.rooms.push(room);
@@ -141,7 +155,7 @@ impl Links {
     /// Remembers a connection; `true` if its session is restricted, which is journalled where it is news.
     ///
     /// A node whose own certificate has expired is judged so by the peer, and behaves so without being told.
-    fn connected(&mut self, conn: ConnId, peer: &PeerIdentity, node: &Node) -> bool {
+    fn connected(&mut self, conn: ConnId, peer: &PeerIdentity, remote: SocketAddr, node: &Node) -> bool {
         let own_until = node.own_certificate_until();
         let own = (own_until < node.clock.now()).then(|| {
             format!(
@@ -150,7 +164,8 @@ impl Links {
         });
         let why = own.or_else(|| peer.restricted.as_ref().map(ToString::to_string));
         let restricted = why.is_some();
-        self.links.insert(conn, Link { peer: peer.node, restricted, own_until, judged: Instant::now() });
+        let judged = Instant::now();
+        self.links.insert(conn, Link { peer: peer.node, remote, greeted: false, restricted, own_until, judged });
         if self.restricted.get(&peer.node) != why.as_ref() {
             let text = why.clone().unwrap_or_else(|| "the session is a full one again".to_owned());
             let note = Command::Note { subject: "restricted-session".into(), peer: Some(peer.node), text, officer: 0 };
@@ -169,14 +184,28 @@ impl Links {
         self.probes.retain(|_, probe| probe.conn != conn);
         let Some(link) = self.links.remove(&conn) else { return };
         tracing::debug!(peer = %link.peer, %why, "closed");
-        if why.by != EndedBy::Us && why.code != Some(CloseCode::Replaced) {
-            node.standing().obstacle(node.clock.now(), link.peer, Layer::from(why.layer), why.why.clone());
+        if why.by == EndedBy::Us || why.code == Some(CloseCode::Replaced) {
+            return;
+        }
+        let (now, mut standing) = (node.clock.now(), node.standing());
+        if let Some(code) = why.code.filter(|_| why.by == EndedBy::Peer) {
+            standing.said(now, link.peer, code);
+        }
+        match link.greeted {
+            true => standing.broke(now, link.peer, Layer::from(why.layer), why.why.clone()),
+            // It came to no HELLO: most often a certificate that is refused there.
+            false => standing.attempt_failed(now, link.peer, Layer::from(why.layer), why.why.clone()),
         }
     }
 
     fn control_frame(&mut self, conn: ConnId, frame: Frame, node: &Node) -> Option<Input> {
         match frame {
-            Frame::Hello(hello) => Some(Input::Hello { conn, hello }),
+            Frame::Hello(hello) => {
+                if let Some(link) = self.links.get_mut(&conn) {
+                    link.greeted = true;
+                }
+                Some(Input::Hello { conn, hello })
+            }
             Frame::NotNow { reason, retry_after_ms } => {
                 Some(Input::NotNow { conn, reason, retry_after: Duration::from_millis(retry_after_ms) })
             }
@@ -226,7 +255,7 @@ impl Links {
         };
         let addresses: Vec<Address> = good.into_iter().flatten().collect();
         if addresses.is_empty() {
-            node.standing().obstacle(node.clock.now(), peer, Layer::Address, why);
+            node.standing().attempt_failed(node.clock.now(), peer, Layer::Address, why);
             return node.feed(Input::DialFailed { peer });
         }
         self.net.dial(peer, addresses);
@@ -274,15 +303,36 @@ impl Links {
         });
     }
 
-    /// Asks for a sign of life; the answer goes to the caller, or to the core where there is none.
-    pub(super) fn probe(&mut self, conn: ConnId, caller: Option<oneshot::Sender<Heard>>, node: &Node) {
+    /// Asks for a sign of life; the answer goes to the caller.
+    pub(super) fn probe(&mut self, conn: ConnId, caller: oneshot::Sender<Heard>, node: &Node) {
+        self.ask(conn, Some(caller), PROBE_LIMIT, node);
+    }
+
+    /// Asks an older connection, which a newer one is to replace, for a sign of life; the answer goes to the core.
+    pub(super) fn probe_older(&mut self, older: ConnId, node: &Node) {
+        if self.has_lost_its_port(older) {
+            return node.feed(Input::Probed { conn: older, boot: None });
+        }
+        let round_trip = self.net.path(older).map_or(Duration::ZERO, |(round_trip, _)| round_trip);
+        let limit = OLDER_LIMIT.max(round_trip * OLDER_ROUND_TRIPS).min(OLDER_LIMIT_MOST);
+        self.ask(older, None, limit, node);
+    }
+
+    /// Whether a newer connection with the same peer comes from the very address and port of this one. Only one process
+    /// has a port: what answered there before has gone, and no answer is worth waiting for.
+    fn has_lost_its_port(&self, older: ConnId) -> bool {
+        let Some(old) = self.links.get(&older) else { return false };
+        self.links.iter().any(|(conn, new)| *conn > older && new.peer == old.peer && new.remote == old.remote)
+    }
+
+    fn ask(&mut self, conn: ConnId, caller: Option<oneshot::Sender<Heard>>, limit: Duration, node: &Node) {
         let nonce = self.next_probe;
         self.next_probe += 1;
         self.probes.insert(nonce, Probe { conn, sent: Instant::now(), caller });
         self.net.send_control(conn, &Frame::Probe { nonce });
         let orders = node.orders.clone();
         tokio::spawn(async move {
-            tokio::time::sleep(PROBE_LIMIT).await;
+            tokio::time::sleep(limit).await;
             let _ = orders.send(Order::ProbeOver(nonce));
         });
     }
@@ -343,7 +393,7 @@ impl Links {
                 let text = format!("a connection that was up was closed: {why}");
                 let note = Command::Note { subject: "refused-connection".into(), peer: Some(peer), text, officer: 0 };
                 node.command_and_go_on(note);
-                node.standing().obstacle(node.clock.now(), peer, Layer::Identity, why);
+                node.standing().broke(node.clock.now(), peer, Layer::Identity, why);
             }
         }
         true
@@ -381,7 +431,9 @@ impl From<crate::net::Layer> for Layer {
         match layer {
             Net::Address => Self::Address,
             Net::Udp => Self::Udp,
-            Net::Quic | Net::Exchange => Self::Quic,
+            Net::Quic => Self::Quic,
+            Net::Exchange => Self::Exchange,
+            Net::Clock => Self::Clock,
             Net::Tls => Self::Tls,
             Net::Identity => Self::Identity,
             Net::Version => Self::Version,

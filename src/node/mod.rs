@@ -20,6 +20,7 @@ mod index;
 mod links;
 mod logging;
 mod notify;
+mod obstacle;
 mod officers;
 mod on_message;
 mod order;
@@ -36,7 +37,9 @@ mod standstill;
 mod start;
 mod status;
 mod sweep;
+mod trouble;
 mod turn;
+mod upkeep;
 mod verify;
 
 pub use desk::{DEMO_VARIABLE, Front, Incoming};

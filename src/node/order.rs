@@ -16,6 +16,7 @@ use super::push::Resolved;
 use super::refusals::Refusals;
 use super::roster::Roster;
 use super::standing::Standing;
+use super::upkeep::Upkeep;
 use crate::exchange::{Answer, Command, ConnId, Core, Input};
 use crate::identity::{Introduction, OwnTls, SharedAnchors};
 use crate::journal::{Condition, EnclosureStore, Reader, Vault};
@@ -109,6 +110,8 @@ pub(super) struct Node {
     pub(super) settings: RwLock<Arc<Settings>>,
     /// How things stand.
     pub(super) standing: Mutex<Standing>,
+    /// What was found wrong with the journal.
+    pub(super) upkeep: Upkeep,
     /// Runs the State's command for new messages.
     pub(super) pager: Pager,
     /// The way to the loop.

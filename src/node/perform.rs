@@ -23,7 +23,7 @@ impl Turn {
             Action::Release(stored) => self.release(stored.into_inner()),
             Action::Dial { peer } => self.links.dial(peer, &self.node),
             Action::Close { conn, code } => self.links.close(conn, code),
-            Action::Probe { conn } => self.links.probe(conn, None, &self.node),
+            Action::Probe { conn } => self.links.probe_older(conn, &self.node),
             Action::NotNow { conn, reason, retry_after } => {
                 if let Some(peer) = self.links.peer_of(conn) {
                     self.stands_still(now, peer, Cause::Said(reason));
@@ -106,7 +106,7 @@ impl Turn {
 
     /// Has the journal tell why a log stands still, where that is news.
     fn stands_still(&mut self, now: Millis, peer: NodeName, cause: Cause) {
-        let writable = self.node.standing().disk != Some(Condition::DiskFull);
+        let writable = self.node.standing().disk.as_ref().map(|(_, disk)| disk) != Some(&Condition::DiskFull);
         let note = self.standstill.note(now, peer, cause, self.core.report(peer).as_ref(), writable);
         // Not at once: the core is being drained.
         note.into_iter().for_each(|note| self.node.command_and_go_on(note));

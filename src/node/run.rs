@@ -18,7 +18,8 @@ use super::refusals::Refusals;
 use super::snapshot::Snapshots;
 use super::standing::Standing;
 use super::turn::{Parts, Turn};
-use super::{logging, reload, start};
+use super::upkeep::Upkeep;
+use super::{logging, reload, start, upkeep};
 use crate::api::{Folder, LogFilter, SOCKET_NAME, Socket, SocketError};
 use crate::exchange::{Command, Core, KEYS_SUBJECT, keys_note};
 use crate::identity::{Anchors, FolderError, OwnTls, SharedAnchors, SigningKeys, TlsError, TlsSettings};
@@ -226,6 +227,7 @@ async fn run_until<F: Future<Output = ()>>(
         roster: RwLock::new(ground.roster),
         settings: RwLock::new(settings.clone()),
         standing: Mutex::new(Standing { damages: ground.damages, ..Standing::default() }),
+        upkeep: Upkeep::default(),
         pager: Pager::start(folder, OnMessage::of(&settings)),
         orders,
     });
@@ -256,9 +258,12 @@ async fn run_until<F: Future<Output = ()>>(
     tracing::info!(node = %node.me, listening, records = node.journal_end(), "the node serves");
     manager.ready(&format!("{} listens on {listening}", node.me));
     tokio::spawn(remind(node.clone()));
+    let upkeep = tokio::spawn(upkeep::run(node.clone()));
     let wishes = tokio::spawn(hear_wishes(node.clone(), signals, manager, listening));
     let ended = beside(turn, inside(front), &node).await;
     wishes.abort();
+    upkeep.abort();
+    node.upkeep.stop();
     // Whoever still waits for an answer learns that there is none when the loop's end of the channel is gone.
     drop(stop);
     let _ = tokio::time::timeout(SERVED_LIMIT, served).await;

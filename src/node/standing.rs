@@ -4,81 +4,14 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::exchange::Notice;
+use super::obstacle::{Layer, Obstacle};
+use crate::exchange::{CloseCode, Notice};
 use crate::journal::Condition;
 use crate::name::{Millis, NodeName};
 use crate::wire::NotNowReason;
 
-/// The layers between a command and the peer's disk, first failure first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Layer {
-    /// No address, or a name that does not resolve.
-    Address,
-    /// Nothing comes back.
-    Udp,
-    /// Something answers, but no QUIC that both speak.
-    Quic,
-    /// The handshake fails.
-    Tls,
-    /// A certificate is not accepted, here or there.
-    Identity,
-    /// A clock cannot be right.
-    Clock,
-    /// A rule of one of the two States.
-    Policy,
-    /// No common version of the protocol.
-    Version,
-    /// A disk is full.
-    Disk,
-}
-
-impl Layer {
-    /// The word of `ping` and `doctor`.
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::Address => "address",
-            Self::Udp => "UDP",
-            Self::Quic => "QUIC",
-            Self::Tls => "TLS",
-            Self::Identity => "identity",
-            Self::Clock => "clock",
-            Self::Policy => "policy",
-            Self::Version => "version",
-            Self::Disk => "disk",
-        }
-    }
-
-    /// What a person can do about it.
-    pub fn todo(self) -> &'static str {
-        match self {
-            Self::Address => "compare the address with the peer's; set it under [peers] in verbale.toml and reload",
-            Self::Udp => "see that the peer's node runs and that both firewalls let its UDP port through, both ways",
-            Self::Quic => "see that the port is the peer's verbale port and that no middlebox changes UDP packets",
-            Self::Tls => "compare versions and the `pq` setting with the peer's administrator",
-            Self::Identity => {
-                "compare fingerprints with the peer by telephone; the peer must also have added this node"
-            }
-            Self::Clock => "set this machine's clock by a time server, and ask the peer to look at theirs",
-            Self::Policy => "ask the peer's administrator by telephone whether this node is suspended there",
-            Self::Version => "one of the two nodes must be brought up to date",
-            Self::Disk => "free space in the node's folder, or ask the peer's administrator to",
-        }
-    }
-}
-
 /// How long a NOT_NOW is shown: the longest pause that a peer's word can bring about.
 pub const NOT_NOW_HOLDS: Duration = Duration::from_secs(300);
-
-/// Why an attempt or a message stopped.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Obstacle {
-    /// When it was met.
-    pub at: Millis,
-    /// Where.
-    pub layer: Layer,
-    /// Why, in words.
-    pub why: String,
-}
 
 /// How things stand with one peer.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -89,6 +22,10 @@ pub struct PeerStanding {
     pub since: Millis,
     /// The last thing that stood in the way; forgotten when the peer is up.
     pub obstacle: Option<Obstacle>,
+    /// The last thing that the peer said when it closed, where that still explains something; forgotten when it is up.
+    pub said: Option<(Millis, CloseCode)>,
+    /// Attempts to reach it that have ended without success, since the start.
+    pub attempts: u64,
     /// When the peer last seemed to run twice.
     pub second_instance: Option<Millis>,
     /// When the peer last said that this node seems to run twice. Being up does not end it: the peer says it after that.
@@ -106,8 +43,8 @@ pub struct PeerStanding {
 /// How things stand.
 #[derive(Clone, Debug, Default)]
 pub struct Standing {
-    /// What the journal says of the disk; `None`: nothing since the start.
-    pub disk: Option<Condition>,
+    /// What the journal says of the disk, and since when; `None`: nothing since the start.
+    pub disk: Option<(Millis, Condition)>,
     /// Per peer.
     pub peers: BTreeMap<NodeName, PeerStanding>,
     /// Peers whose introduction was left out, with the reason.
@@ -116,13 +53,6 @@ pub struct Standing {
     pub bodies_lost: u64,
     /// Damage in the journal that was found at the start, in words.
     pub damages: Vec<String>,
-}
-
-impl PeerStanding {
-    /// What the peer last said was not possible now, while that can still be so.
-    pub fn not_now_still(&self, now: Millis) -> Option<NotNowReason> {
-        self.not_now.filter(|(at, _)| is_fresh(now, *at)).map(|(_, reason)| reason)
-    }
 }
 
 /// Whether what was said at a time can still be so.
@@ -136,9 +66,22 @@ impl Standing {
         self.peers.entry(peer).or_default()
     }
 
+    /// A connection with a peer broke.
+    pub fn broke(&mut self, now: Millis, peer: NodeName, layer: Layer, why: String) {
+        self.peer(peer).obstacle = Some(Obstacle::new(now, peer, layer, why));
+    }
+
     /// An attempt to reach a peer did not succeed.
-    pub fn obstacle(&mut self, now: Millis, peer: NodeName, layer: Layer, why: String) {
-        self.peer(peer).obstacle = Some(Obstacle { at: now, layer, why });
+    pub fn attempt_failed(&mut self, now: Millis, peer: NodeName, layer: Layer, why: String) {
+        self.broke(now, peer, layer, why);
+        self.peer(peer).attempts += 1;
+    }
+
+    /// The peer said why it closes a connection.
+    pub fn said(&mut self, now: Millis, peer: NodeName, code: CloseCode) {
+        if matches!(code, CloseCode::GoingDown | CloseCode::SuspendedOrUnknown | CloseCode::Revoked) {
+            self.peer(peer).said = Some((now, code));
+        }
     }
 
     /// Takes in a notice of the core.
@@ -146,7 +89,10 @@ impl Standing {
         match notice {
             Notice::Up { peer, clock_offset_ms } => {
                 let peer = self.peer(*peer);
-                (peer.up, peer.since, peer.obstacle, peer.not_now) = (true, now, None, None);
+                if !peer.up {
+                    peer.since = now;
+                }
+                (peer.up, peer.obstacle, peer.said, peer.not_now, peer.fault) = (true, None, None, None, None);
                 peer.clock_offset_ms = Some(*clock_offset_ms);
                 peer.former_keys = false;
             }
@@ -159,10 +105,6 @@ impl Standing {
                 self.peer(*peer).not_now = Some((now, *reason));
                 if *reason == NotNowReason::SecondInstance {
                     self.peer(*peer).said_second_instance = Some(now);
-                }
-                if let Some(layer) = layer_of(*reason) {
-                    let why = format!("{peer} says: not now ({})", words(*reason));
-                    self.obstacle(now, *peer, layer, why);
                 }
             }
             Notice::Fault { peer, found_here, code, index } => {
@@ -188,17 +130,6 @@ impl Standing {
             | Notice::RefusedHere { .. }
             | Notice::HeldByPeer { .. } => {}
         }
-    }
-}
-
-/// The layer at which a NOT_NOW stops a message; `None` where it passes by itself.
-fn layer_of(reason: NotNowReason) -> Option<Layer> {
-    match reason {
-        NotNowReason::Disk => Some(Layer::Disk),
-        NotNowReason::Clock => Some(Layer::Clock),
-        NotNowReason::Restricted => Some(Layer::Identity),
-        NotNowReason::Quota | NotNowReason::Frozen | NotNowReason::SecondInstance => Some(Layer::Policy),
-        NotNowReason::Busy | NotNowReason::Behind | NotNowReason::Unknown => None,
     }
 }
 
@@ -257,22 +188,14 @@ mod tests {
     fn what_stood_in_the_way_is_forgotten_when_the_peer_is_up() {
         let peer = "XB".parse().unwrap();
         let mut standing = Standing::default();
-        standing.obstacle(Millis(1), peer, Layer::Udp, "nothing came back".into());
+        standing.attempt_failed(Millis(1), peer, Layer::Udp, "nothing came back".into());
+        standing.said(Millis(1), peer, CloseCode::GoingDown);
         standing.note(Millis(2), &Notice::NotNow { peer, reason: NotNowReason::Disk });
-        assert_eq!(standing.peer(peer).obstacle.as_ref().map(|obstacle| obstacle.layer), Some(Layer::Disk));
         standing.note(Millis(3), &Notice::Up { peer, clock_offset_ms: -7 });
         let now = standing.peer(peer);
         assert_eq!((now.up, now.since, now.clock_offset_ms), (true, Millis(3), Some(-7)));
-        assert!(now.obstacle.is_none() && now.not_now.is_none());
+        assert!(now.obstacle.is_none() && now.not_now.is_none() && now.said.is_none());
         standing.note(Millis(4), &Notice::Down { peer });
         assert!(!standing.peer(peer).up);
-    }
-
-    #[test]
-    fn a_busy_peer_is_no_obstacle() {
-        let peer = "XB".parse().unwrap();
-        let mut standing = Standing::default();
-        standing.note(Millis(1), &Notice::NotNow { peer, reason: NotNowReason::Busy });
-        assert!(standing.peer(peer).obstacle.is_none());
     }
 }

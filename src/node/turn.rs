@@ -205,7 +205,7 @@ impl Turn {
             Order::Durable(group) => self.durable(group),
             Order::Journal(condition) => return self.disk(condition),
             Order::Reload(settings) => self.reload(settings),
-            Order::Probe(conn, caller) => self.links.probe(conn, Some(caller), &self.node),
+            Order::Probe(conn, caller) => self.links.probe(conn, caller, &self.node),
             Order::ProbeOver(nonce) => {
                 if let Some(input) = self.links.probe_over(nonce) {
                     self.feed(input);
@@ -314,7 +314,7 @@ impl Turn {
     }
 
     fn disk(&mut self, condition: Condition) -> Result<(), RunError> {
-        self.node.standing().disk = Some(condition.clone());
+        self.node.standing().disk = Some((self.now(), condition.clone()));
         match condition {
             Condition::Running => self.feed(Input::DiskOk),
             Condition::OnReserve | Condition::DiskFull => {

@@ -44,6 +44,7 @@ pub(super) fn verify(node: &Node) -> std::io::Result<VerifyView> {
     let mut view = verify_view(report);
     node.index.verify_into(&mut view);
     view.good = view.faults.is_empty();
+    node.upkeep.was_verified(node.clock.now(), &view);
     Ok(view)
 }
 

@@ -3,6 +3,7 @@
 
 mod certificates;
 mod disks;
+mod doctor;
 mod durable_order;
 mod faults;
 mod peers;

@@ -2,6 +2,7 @@
 
 mod backlog;
 mod pair;
+mod silence;
 
 use std::collections::BTreeMap;
 

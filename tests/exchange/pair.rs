@@ -230,6 +230,12 @@ impl Pair {
         self.wire.push_back((is_a, Input::Command(command, None)));
     }
 
+    /// Lets something happen to a node.
+    #[allow(dead_code, reason = "it serves other tests too")]
+    pub fn feed(&mut self, is_a: bool, input: Input) {
+        self.wire.push_back((is_a, input));
+    }
+
     /// Queues a message of `text` and returns its id.
     pub fn send(&mut self, is_a: bool, text: &str, precedence: Precedence) -> EntryId {
         let mut id = [0; 16];

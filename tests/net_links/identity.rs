@@ -207,15 +207,18 @@ async fn silence_a_wrong_name_and_a_missing_family_are_told_apart() {
         Limits { handshake: Duration::from_millis(300), lookup: Duration::from_millis(500), ..Limits::default() };
     let mut a = Node::start_limited(&xa, &[&xb], limits);
     // Bound, so that the port is nobody else's, and silent.
-    let silent = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
-    let silent = silent.local_addr().unwrap();
+    let bound = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    let silent = bound.local_addr().unwrap();
+    // Bound and closed again: nobody has it now.
+    let closed = std::net::UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     for (addresses, layer, word) in [
-        (vec![silent.to_string()], Layer::Udp, "no answer"),
+        (vec![silent.to_string()], Layer::Udp, "nothing at all came back"),
+        (vec![closed.to_string()], Layer::Udp, "nothing listens on UDP port"),
         (vec!["no-such-node.invalid:7411".into()], Layer::Address, "name"),
         (vec!["[2001:db8::1]:7411".into()], Layer::Address, "IPv6"),
         (vec!["192.0.2.1:7411".into()], Layer::Address, "listen"),
         (vec![], Layer::Address, "no address"),
-        (vec!["[2001:db8::1]:7411".into(), silent.to_string()], Layer::Udp, "no answer"),
+        (vec!["[2001:db8::1]:7411".into(), silent.to_string()], Layer::Udp, "nothing at all came back"),
     ] {
         a.net.dial(xb.name, addresses.iter().map(|text: &String| text.parse().unwrap()).collect());
         let (_, found, why) = dial_failed(&mut a).await;

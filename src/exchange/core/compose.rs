@@ -65,6 +65,7 @@ impl Core {
         let frozen = self.peer(name).and_then(|peer| peer.own.frozen.as_ref()).is_some_and(|frozen| !frozen.agreed);
         (matches!(session.step, Step::Ready) || mutant::active(Mutant::SignBeforeHello))
             && !frozen
+            && !session.silent
             && self.fold.fenced.is_none()
             && session.not_now_until.is_none_or(|until| until <= now)
     }

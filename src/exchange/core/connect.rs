@@ -127,8 +127,7 @@ impl Core {
         if same_boot && older_conn.dialler != dialler {
             let smaller = if self.me < peer { Dialler::Us } else { Dialler::Them };
             if dialler == smaller {
-                self.close(now, env, older, CloseCode::Replaced);
-                self.choose(now, env, peer, conn);
+                self.replace(now, env, peer, older, conn);
             } else {
                 self.close(now, env, conn, CloseCode::Replaced);
             }
@@ -154,6 +153,15 @@ impl Core {
             }
             self.notice(Notice::SecondInstance { peer });
             return self.close(now, env, newer, CloseCode::Replaced);
+        }
+        self.replace(now, env, peer, older, newer);
+    }
+
+    /// Lets a newer connection take the place of an older one. The peer was up all the while: nobody is told otherwise.
+    fn replace(&mut self, now: Millis, env: &mut dyn Env, peer: NodeName, older: ConnId, newer: ConnId) {
+        let session = self.session(peer);
+        if session.chosen == Some(older) {
+            session.reset();
         }
         self.close(now, env, older, CloseCode::Replaced);
         self.choose(now, env, peer, newer);
@@ -190,7 +198,7 @@ impl Core {
     pub(super) fn closed(&mut self, now: Millis, env: &mut dyn Env, conn: ConnId) {
         let Some(peer) = self.conns.remove(&conn) else { return };
         let session = self.session(peer);
-        session.conns.remove(&conn);
+        let silent = session.conns.remove(&conn).is_some_and(|entry| entry.hello.is_none());
         if session.chosen == Some(conn) {
             session.reset();
             // A newer connection may be waiting for the probe of this one.
@@ -200,9 +208,18 @@ impl Core {
             }
             self.notice(Notice::Down { peer });
         }
-        // A peer whose words cannot be is not dialled again at once.
-        let faults = self.session(peer).peer_faults.min(16);
-        let pause = if faults == 0 { REDIAL } else { BACKOFF_FIRST.saturating_mul(1 << faults) };
+        let session = self.session(peer);
+        if silent && session.conns.is_empty() {
+            // It came to no HELLO: for the pauses this is a failed attempt, most often a certificate that is refused.
+            session.failures = session.failures.saturating_add(1);
+        }
+        // Nor is a peer whose words cannot be dialled again at once.
+        let (faults, failures) = (session.peer_faults.min(16), session.failures);
+        let pause = match (faults, failures) {
+            (0, 0) => REDIAL,
+            (0, _) => back_off(failures),
+            _ => BACKOFF_FIRST.saturating_mul(1 << faults),
+        };
         let pause = pause.min(self.settings.backoff_max);
         self.plan_dial(now, env, peer, pause);
     }
@@ -212,7 +229,7 @@ impl Core {
         let session = self.session(peer);
         session.dialling = false;
         session.failures = session.failures.saturating_add(1);
-        let pause = BACKOFF_FIRST.saturating_mul(1 << (session.failures - 1).min(16)).min(max);
+        let pause = back_off(session.failures).min(max);
         self.plan_dial(now, env, peer, pause);
     }
 
@@ -273,4 +290,9 @@ impl Core {
         }
         self.notice(Notice::NotNow { peer, reason: NotNowReason::Restricted });
     }
+}
+
+/// The pause after so many failed attempts in a row, at least one.
+fn back_off(failures: u32) -> Duration {
+    BACKOFF_FIRST.saturating_mul(1 << failures.saturating_sub(1).min(16))
 }

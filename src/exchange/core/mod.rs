@@ -149,6 +149,7 @@ impl Core {
             }
             Input::DialFailed { peer } => self.dial_failed(now, env, peer),
             Input::Closed { conn } => self.closed(now, env, conn),
+            Input::Silent { conn, silent } => self.silent(conn, silent),
             Input::Hello { conn, hello } => self.hello(now, env, conn, *hello),
             Input::Probed { conn, boot } => self.probed(now, env, conn, boot),
             Input::NotNow { conn, reason, retry_after } => {

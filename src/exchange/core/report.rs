@@ -34,8 +34,10 @@ pub struct PeerReport {
     pub connection: ConnectionState,
     /// The connection, once both Hellos over it are compared.
     pub conn: Option<ConnId>,
-    /// Whether the own log or the peer's waits for people.
-    pub frozen: bool,
+    /// Whether the own log to the peer waits for people: two histories of it.
+    pub own_frozen: bool,
+    /// Whether the peer's log to this node does.
+    pub peer_frozen: bool,
     /// Which two heads exclude each other, where that is why: of the own log, and of the peer's.
     pub excluded: (Option<Exclusion>, Option<Exclusion>),
     /// Items not in the log yet.
@@ -81,7 +83,8 @@ impl Core {
             status: peer.status,
             connection: session.map_or(ConnectionState::Down, connection),
             conn: session.and_then(Session::up),
-            frozen: own.frozen.is_some() || theirs.frozen.is_some(),
+            own_frozen: own.frozen.is_some(),
+            peer_frozen: theirs.frozen.is_some(),
             excluded: (own.frozen.as_ref().and_then(excluded), theirs.frozen.as_ref().and_then(excluded)),
             queued: own.queue.len() as u64,
             unreceipted: own.unreceipted.len() as u64,

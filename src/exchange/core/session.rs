@@ -142,6 +142,8 @@ pub(super) struct Session {
     /// More waits than the window lets through.
     pub limited: bool,
     pub not_now_until: Option<Millis>,
+    /// The chosen connection owes an answer: nothing is appended until it comes.
+    pub silent: bool,
     /// A head with every line of both algorithms was signed in this session and volume.
     pub full_signed: bool,
     /// … and the holder gave its receipt for it.
@@ -188,6 +190,7 @@ impl Session {
         self.pushed = 0;
         self.outstanding.clear();
         self.not_now_until = None;
+        self.silent = false;
         self.full_receipted = false;
         self.full_signed = false;
         self.full_at = None;

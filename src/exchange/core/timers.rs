@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::Core;
 use super::session::Session;
 use crate::exchange::env::Env;
-use crate::exchange::io::{Action, CloseCode};
+use crate::exchange::io::{Action, CloseCode, ConnId};
 use crate::exchange::mutant::{self, Mutant};
 use crate::exchange::record::Drop;
 use crate::name::{Millis, NodeName};
@@ -62,6 +62,16 @@ impl Core {
         let names: Vec<NodeName> = self.sessions.keys().copied().collect();
         for name in names {
             self.session_due(now, env, name);
+        }
+    }
+
+    /// While the other side owes an answer, nothing is appended for it; that it came is a sign of life.
+    pub(super) fn silent(&mut self, conn: ConnId, silent: bool) {
+        let Some(name) = self.conns.get(&conn).copied() else { return };
+        let session = self.session(name);
+        if session.chosen == Some(conn) {
+            session.silent = silent;
+            self.touch(name);
         }
     }
 

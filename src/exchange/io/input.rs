@@ -128,6 +128,14 @@ pub enum Input {
         /// Which.
         conn: ConnId,
     },
+    /// The other side owes an answer for longer than the network's repetitions take, or has answered after all. Nothing
+    /// is appended meanwhile: what is not in the log can still expire and be cancelled.
+    Silent {
+        /// Over which connection.
+        conn: ConnId,
+        /// Whether an answer is overdue.
+        silent: bool,
+    },
     /// A HELLO came.
     Hello {
         /// Over which connection.

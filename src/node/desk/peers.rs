@@ -9,12 +9,13 @@ use crate::api::{Caller, Failure, PeerAction, PeerAdd, PeerView, QueueView, Repl
 use crate::exchange::{Change, Command, ConnectionState, PeerReport};
 use crate::identity::{Fingerprint, Introduction, PeerStatus};
 use crate::name::{Millis, NodeName};
-use crate::note::{Exclusion, PublicKeys};
+use crate::note::PublicKeys;
 
 use super::super::clock::days_left;
+use super::super::obstacle::explain;
 use super::super::order::{Node, Stopped};
 use super::super::roster;
-use super::super::standing::{Obstacle, PeerStanding, words};
+use super::super::standing::PeerStanding;
 
 const ADDING: &str = "accepting a peer";
 
@@ -129,11 +130,15 @@ fn view(node: &Node, now: Millis, peer: NodeName, report: Option<PeerReport>) ->
     let anchors = node.anchors.load();
     let own_name = |origin: Option<crate::name::Origin>| origin.map(|origin| origin.to_string()).unwrap_or_default();
     let report = report?;
+    let (why, todo) = why(now, peer, &report, &standing);
     Some(PeerView {
         peer,
         status: status_word(accepted.status).to_owned(),
-        connection: connection_word(&report).to_owned(),
-        why: why(now, &report, &standing),
+        connection: connection_word(&report, &standing).to_owned(),
+        since: standing_since(node, &standing),
+        own_frozen: report.own_frozen,
+        why,
+        todo,
         last_heard: report.last_heard,
         clock_offset_ms: report.clock_offset_ms,
         addresses: roster::addresses(peer, &node.settings(), &anchors),
@@ -172,63 +177,33 @@ fn status_word(status: PeerStatus) -> &'static str {
     }
 }
 
-fn connection_word(report: &PeerReport) -> &'static str {
-    if report.frozen {
+/// Since when the connection is as it is: the start of the node, where nothing has changed since.
+fn standing_since(node: &Node, standing: &PeerStanding) -> Millis {
+    standing.since.max(node.started)
+}
+
+fn connection_word(report: &PeerReport, standing: &PeerStanding) -> &'static str {
+    if report.own_frozen || report.peer_frozen {
         return "frozen";
     }
     match report.connection {
         ConnectionState::Up | ConnectionState::CatchingUp => "up",
-        ConnectionState::Dialling => "dialling",
+        // Where attempts have failed, another one is no news.
+        ConnectionState::Dialling if standing.obstacle.is_none() && standing.said.is_none() => "dialling",
+        ConnectionState::Dialling => "down",
         ConnectionState::Restricted => "restricted",
-        ConnectionState::Down | ConnectionState::Stopped => "down",
+        ConnectionState::Stopped => "stopped",
+        ConnectionState::Down => "down",
     }
 }
 
-/// Why messages do not pass, as far as known, and what to do; empty where they pass.
-fn why(now: Millis, report: &PeerReport, standing: &PeerStanding) -> String {
-    if report.frozen {
-        let of = |whose: &str, excluded: Option<Exclusion>| {
-            excluded.map(|excluded| format!(" of {whose}: {excluded} (both are kept)"))
-        };
-        let which = of("the log that this node writes", report.excluded.0)
-            .or_else(|| of("the log that the peer writes", report.excluded.1))
-            .unwrap_or_default();
-        return format!(
-            "there are two histories{which}; the usual cause is a restored backup. Speak with the peer by telephone, \
-             then run `verbale peer reopen` on both sides"
-        );
-    }
-    match report.connection {
-        // Connected, and still nothing passes: the peer has said why.
-        ConnectionState::Up if report.queued + report.unreceipted > 0 => standing
-            .not_now_still(now)
-            .map(|reason| format!("the peer says: not now; {}", words(reason)))
-            .unwrap_or_default(),
-        ConnectionState::Up => String::new(),
-        ConnectionState::CatchingUp => {
-            "the two copies of the logs are being brought together; it ends by itself".into()
-        }
-        ConnectionState::Restricted => {
-            "a certificate or a revocation list has expired; messages wait until it is renewed".to_owned()
-        }
-        ConnectionState::Stopped if standing.former_keys => {
-            "the peer holds earlier entries of this node under keys that are not in this folder, so this node sends \
-             nothing to it. Where this State has lost its disk and has new keys: run `verbale recover --from-peers`"
-                .to_owned()
-        }
-        ConnectionState::Stopped => match standing.not_now {
-            Some((_, reason)) => format!("the peer says: not now; {}", words(reason)),
-            None => "messages wait for a person; `verbale status` says for whom".to_owned(),
-        },
-        ConnectionState::Down | ConnectionState::Dialling => {
-            let next = report.next_dial.filter(|at| *at > now).map(|at| format!("; next attempt at {at}"));
-            match &standing.obstacle {
-                Some(Obstacle { layer, why, .. }) => {
-                    format!("{}: {why}{}. To do: {}", layer.word(), next.unwrap_or_default(), layer.todo())
-                }
-                None => format!("no connection yet{}", next.unwrap_or_default()),
-            }
-        }
+/// Why messages do not pass, as far as known, and what to do; both empty where they pass.
+fn why(now: Millis, peer: NodeName, report: &PeerReport, standing: &PeerStanding) -> (String, String) {
+    let next = report.next_dial.filter(|at| *at > now && report.conn.is_none());
+    match (explain(now, peer, report, standing), next) {
+        (None, _) => Default::default(),
+        (Some(obstacle), None) => (obstacle.line(), obstacle.todo),
+        (Some(obstacle), Some(next)) => (format!("{}; next attempt at {next}", obstacle.line()), obstacle.todo),
     }
 }
 

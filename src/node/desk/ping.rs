@@ -4,16 +4,18 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout_at};
 
 use super::Inner;
 use crate::api::{Caller, Failure, PingView, ProbeView, Reply};
+use crate::exchange::Drop;
 use crate::exchange::{Answer, Command, ConnectionState, Denied, NewItem, PeerReport, Wait};
 use crate::name::{EntryId, Kind, Millis, NodeName, Pap, Precedence, Tlp};
-use crate::wire::PROTOCOL_VERSION;
+use crate::wire::{NotNowReason, PROTOCOL_VERSION};
 
 use super::super::clock::days_left;
-use super::super::standing::{Layer, words};
+use super::super::obstacle::{Layer, Obstacle, explain};
 use super::peers::certificate_until;
 
 /// The longest that a ping waits.
@@ -25,16 +27,13 @@ const LOOK_AGAIN: Duration = Duration::from_millis(50);
 const DOING: &str = "pinging a peer";
 
 /// Where a ping stopped.
-struct Stopped {
-    at: &'static str,
-    why: String,
-    todo: String,
-}
+type Stopped = Obstacle;
 
-impl Stopped {
-    fn at(layer: Layer, why: String) -> Self {
-        Self { at: layer.word(), why, todo: layer.todo().to_owned() }
-    }
+/// What ended the wait for a receipt.
+enum Came {
+    Answer(Answer),
+    /// The time is up, or no receipt will come in it.
+    Nothing,
 }
 
 impl Inner {
@@ -74,35 +73,39 @@ impl Inner {
             Err(stopped) => Some(stopped),
         };
         if let Some(stopped) = stopped {
-            (view.stopped_at, view.why, view.todo) = (stopped.at.to_owned(), stopped.why, stopped.todo);
+            (view.stopped_at, view.why, view.todo) = (stopped.layer.word().to_owned(), stopped.why, stopped.todo);
         }
         Ok(Reply::Ping(Box::new(view)))
     }
 
-    /// Waits for a connection over which both Hellos are compared, and probes it.
+    /// Waits for a connection over which both Hellos are compared, and probes it. Ends early where an attempt that was
+    /// made meanwhile has failed: the next one would wait for the same.
     async fn probe_path(&self, peer: NodeName, deadline: Instant) -> Result<Result<ProbeView, Stopped>, Failure> {
+        let attempts = self.attempts(peer);
         self.node.command_and_go_on(Command::Retry { peer });
-        let report = loop {
-            let report = self.node.ask(move |core| core.report(peer)).await.map_err(super::stopping)?;
-            match report {
-                Some(report) if report.conn.is_some() => break report,
-                _ if Instant::now() >= deadline => return Ok(Err(self.obstacle(peer, report.as_ref()))),
-                _ => tokio::time::sleep_until(deadline.min(Instant::now() + LOOK_AGAIN)).await,
+        let (heard, versions) = loop {
+            let report = self.report(peer).await?;
+            let conn = report.as_ref().and_then(|report| report.conn);
+            let over = Instant::now() >= deadline || self.attempts(peer) != attempts && conn.is_none();
+            if over || report.as_ref().is_none_or(is_hopeless) {
+                return Ok(Err(self.obstacle(peer, report.as_ref())));
             }
-        };
-        let Some(conn) = report.conn else { return Ok(Err(self.obstacle(peer, Some(&report)))) };
-        let probe = self.node.probe(conn).map_err(super::stopping)?;
-        let Ok(Ok(heard)) = timeout_at(deadline, probe).await else {
-            let why = format!("the connection with {peer} stands, but a probe was not answered in time");
-            return Ok(Err(Stopped::at(Layer::Quic, why)));
+            let Some(conn) = conn else {
+                tokio::time::sleep_until(deadline.min(Instant::now() + LOOK_AGAIN)).await;
+                continue;
+            };
+            let probe = self.node.probe(conn).map_err(super::stopping)?;
+            // A probe ends without an answer when its connection ends; then a new one is waited for.
+            if let Ok(Ok(heard)) = timeout_at(deadline, probe).await {
+                break (heard, report.and_then(|report| report.versions));
+            }
         };
         let now = self.node.clock.now();
         let until = certificate_until(&self.node.anchors.load(), peer).unwrap_or_default();
         Ok(Ok(ProbeView {
             round_trip_us: u64::try_from(heard.round_trip.as_micros()).unwrap_or(u64::MAX),
             clock_offset_ms: heard.clock_offset_ms,
-            // Both Hellos were compared, so both sides speak it; other versions do not exist yet.
-            versions: (PROTOCOL_VERSION, PROTOCOL_VERSION),
+            versions: versions.unwrap_or((PROTOCOL_VERSION, PROTOCOL_VERSION)),
             peer_certificate_days: days_left(now, until),
             own_certificate_days: days_left(now, self.node.own_certificate_until()),
         }))
@@ -137,56 +140,90 @@ impl Inner {
         };
         let command = Command::Send { peer, item: Box::new(item), officer, wait: Wait::Receipt };
         let answer = self.node.order(command).map_err(super::stopping)?;
-        let answer = match timeout_at(deadline, answer).await {
-            Ok(answer) => answer.map_err(|_| super::stopping(super::Stopped))?,
-            Err(_) => {
-                let report = self.node.ask(move |core| core.report(peer)).await.map_err(super::stopping)?;
-                return Ok(Err(self.obstacle(peer, report.as_ref())));
+        let stopped = match self.wait_for_receipt(peer, deadline, answer).await? {
+            Came::Answer(Answer::Delivered { .. }) => return Ok(Ok(started.elapsed())),
+            Came::Answer(Answer::Denied(Denied::DiskFull)) => {
+                let why = "this node's disk is full; nothing new is taken";
+                let todo = "free space on the file system of this node's folder; it goes on by itself".to_owned();
+                Obstacle { todo, ..Obstacle::new(self.node.clock.now(), peer, Layer::Disk, why) }
+            }
+            Came::Answer(Answer::Denied(denied)) => {
+                Obstacle::new(self.node.clock.now(), peer, Layer::Policy, denied.to_string())
+            }
+            Came::Answer(Answer::Done | Answer::Queued { .. } | Answer::Ended { .. }) | Came::Nothing => {
+                let report = self.report(peer).await?;
+                self.obstacle(peer, report.as_ref())
             }
         };
-        Ok(match answer {
-            Answer::Delivered { .. } => Ok(started.elapsed()),
-            Answer::Denied(Denied::DiskFull) => Err(Stopped::at(Layer::Disk, "this node's disk is full".to_owned())),
-            Answer::Denied(denied) => Err(Stopped::at(Layer::Policy, denied.to_string())),
-            Answer::Done | Answer::Queued { .. } | Answer::Ended { .. } => {
-                let report = self.node.ask(move |core| core.report(peer)).await.map_err(super::stopping)?;
-                Err(self.obstacle(peer, report.as_ref()))
+        // Nobody waits for it any more; where it is in the log already, nothing happens.
+        self.node.command_and_go_on(Command::Drop { peer, id, why: Drop::Cancelled, officer });
+        Ok(Err(stopped))
+    }
+
+    /// Waits for the receipt of a PING, and no longer than it can come.
+    async fn wait_for_receipt(
+        &self,
+        peer: NodeName,
+        deadline: Instant,
+        mut answer: oneshot::Receiver<Answer>,
+    ) -> Result<Came, Failure> {
+        let (attempts, not_now) = (self.attempts(peer), self.not_now(peer));
+        loop {
+            match timeout_at(deadline.min(Instant::now() + LOOK_AGAIN), &mut answer).await {
+                Ok(answer) => return answer.map(Came::Answer).map_err(|_| super::stopping(super::Stopped)),
+                Err(_) if Instant::now() >= deadline => return Ok(Came::Nothing),
+                Err(_) => {}
+            }
+            let report = self.report(peer).await?;
+            let lost = self.attempts(peer) != attempts && report.as_ref().is_some_and(|report| report.conn.is_none());
+            // Busy and behind pass by themselves, in less time than a ping has.
+            let told = self.not_now(peer).filter(|told| Some(*told) != not_now).is_some_and(|(_, reason)| {
+                !matches!(reason, NotNowReason::Busy | NotNowReason::Behind | NotNowReason::SecondInstance)
+            });
+            if lost || told || report.as_ref().is_none_or(is_hopeless) {
+                return Ok(Came::Nothing);
+            }
+        }
+    }
+
+    async fn report(&self, peer: NodeName) -> Result<Option<PeerReport>, Failure> {
+        self.node.ask(move |core| core.report(peer)).await.map_err(super::stopping)
+    }
+
+    /// How many attempts to reach a peer have failed so far.
+    fn attempts(&self, peer: NodeName) -> u64 {
+        self.node.standing().peer(peer).attempts
+    }
+
+    fn not_now(&self, peer: NodeName) -> Option<(Millis, NotNowReason)> {
+        self.node.standing().peer(peer).not_now
+    }
+
+    /// The first layer that is known to stop messages to this peer, now that one was not delivered.
+    fn obstacle(&self, peer: NodeName, report: Option<&PeerReport>) -> Obstacle {
+        let now = self.node.clock.now();
+        let Some(report) = report else {
+            return Obstacle::new(now, peer, Layer::Policy, format!("{peer} is not a peer"));
+        };
+        let standing = self.node.standing().peer(peer).clone();
+        explain(now, peer, report, &standing).unwrap_or_else(|| match report.conn {
+            Some(_) => {
+                let why = format!("{peer} is connected and its node answers, but gave no receipt in time");
+                Obstacle::new(now, peer, Layer::Exchange, why)
+            }
+            None => {
+                let why = format!("no connection with {peer} came about in the time given");
+                Obstacle::new(now, peer, Layer::Udp, why)
             }
         })
     }
+}
 
-    /// The first layer that is known to stop messages to this peer.
-    fn obstacle(&self, peer: NodeName, report: Option<&PeerReport>) -> Stopped {
-        let Some(report) = report else { return Stopped::at(Layer::Policy, format!("{peer} is not a peer")) };
-        if report.frozen {
-            let why = "there are two histories between the two nodes; people on both sides must agree to go on";
-            let todo = "speak with the peer by telephone, then run `verbale peer reopen` on both sides";
-            return Stopped { at: Layer::Policy.word(), why: why.into(), todo: todo.into() };
-        }
-        if report.status != crate::exchange::PeerStatus::Active {
-            let todo = format!("resume it with `verbale peer resume {peer}`");
-            return Stopped { at: Layer::Policy.word(), why: format!("{peer} is not active here"), todo };
-        }
-        // There is a connection, so whatever stood in its way before is over.
-        if report.connection == ConnectionState::Restricted {
-            return Stopped::at(Layer::Identity, "a certificate or a revocation list has expired".to_owned());
-        }
-        let standing = self.node.standing().peers.get(&peer).cloned().unwrap_or_default();
-        if let Some(obstacle) = standing.obstacle {
-            return Stopped::at(obstacle.layer, obstacle.why);
-        }
-        if let Some((at, reason)) = standing.not_now {
-            return Stopped::at(Layer::Policy, format!("{peer} said at {at}: not now; {}", words(reason)));
-        }
-        match report.connection {
-            ConnectionState::Down | ConnectionState::Dialling | ConnectionState::Restricted => {
-                Stopped::at(Layer::Udp, format!("no connection with {peer} came about in time"))
-            }
-            ConnectionState::Up | ConnectionState::CatchingUp | ConnectionState::Stopped => {
-                Stopped::at(Layer::Quic, format!("{peer} is connected, but gave no receipt in time"))
-            }
-        }
-    }
+/// Whether waiting brings nothing: people have to act first.
+fn is_hopeless(report: &PeerReport) -> bool {
+    report.status != crate::exchange::PeerStatus::Active
+        || report.own_frozen
+        || report.connection == ConnectionState::Restricted
 }
 
 /// What a probe has told.
