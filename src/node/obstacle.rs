@@ -163,7 +163,9 @@ fn of_exchange(now: Millis, peer: NodeName, state: ConnectionState, standing: &P
         }
         ConnectionState::Stopped => {
             let why = "the exchange with this peer waits for a person here".to_owned();
-            found(now, Layer::Exchange, why).map(|it| it.todo("`verbale status` says for what"))
+            let todo =
+                "run `verbale log verify`; if it is red, `verbale recover --from-peers` after a look at the disk";
+            found(now, Layer::Exchange, why).map(|it| it.todo(todo))
         }
         _ => None,
     }

@@ -111,8 +111,8 @@ async fn a_state_that_lost_everything_and_has_a_new_root_gets_its_own_log_back_w
     until("XB receives", async || a.peer(&anew).await.own_receipted > 0).await;
     let sent = a.send(message(&anew, "you can hear us", WaitFor::Receipt)).await;
     assert_eq!(sent.state, MessageState::Delivered);
-    let why = anew.peer(&a).await.why;
-    assert!(why.contains("verbale recover --from-peers"), "{why}");
+    let todo = anew.peer(&a).await.todo;
+    assert!(todo.contains("verbale recover --from-peers"), "{todo}");
     anew.call(Request::Recover).await.unwrap();
     up(&a, &anew).await;
     both_ways(&a, &anew, "after the fire").await;

@@ -113,12 +113,10 @@ fn of_people(peer: &PeerView) -> Option<Trouble> {
                 .todo(peer.todo.clone()),
         ),
         "stopped" => Some(
-            trouble(Level::Error, "stopped", format!("what this node says to {name} stands still"))
+            trouble(Level::Error, "stopped", format!("what this node says to {name} stands still: {}", peer.why))
                 .since(peer.since)
                 .affects(waits(peer))
-                .todo(
-                    "run `verbale log verify`; if it is red, `verbale recover --from-peers` after a look at the disk",
-                ),
+                .todo(peer.todo.clone()),
         ),
         _ => None,
     }
