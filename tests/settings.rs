@@ -53,10 +53,13 @@ fn the_annotated_file_says_the_defaults_and_names_every_key() {
         .replace("#desk", "desk")
         .replace("#[peers.XB]", "[peers.XB]")
         .replace("#addresses", "addresses")
-        .replace("#display_name", "display_name");
+        .replace("#display_name", "display_name")
+        .replace("#bytes_per_day", "bytes_per_day");
     let all = read(&uncommented).expect("what is commented out is valid too");
     assert_eq!(all.node.to_string(), "XA.technical");
-    assert_eq!(all.peers[&"XB".parse().expect("a name")].addresses, ["192.0.2.7:7411"]);
+    let xb = "XB".parse().expect("a name");
+    assert_eq!(all.peers[&xb].addresses, ["192.0.2.7:7411"]);
+    assert_eq!((all.exchange.quota_of(xb), all.exchange.quota_of(xa())), (16 << 30, 4 << 30));
 }
 
 #[test]

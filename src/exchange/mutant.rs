@@ -34,6 +34,11 @@ pub enum Mutant {
     AppendTwiceAfterCrash,
     ForgetRetry,
     TakeGaps,
+    IgnoreQuota,
+    TakeEveryFile,
+    RecordKnownHeads,
+    WithdrawReceipted,
+    TakeAnyLabel,
 }
 
 impl Mutant {
@@ -67,6 +72,11 @@ impl Mutant {
         Self::AppendTwiceAfterCrash,
         Self::ForgetRetry,
         Self::TakeGaps,
+        Self::IgnoreQuota,
+        Self::TakeEveryFile,
+        Self::RecordKnownHeads,
+        Self::WithdrawReceipted,
+        Self::TakeAnyLabel,
     ];
 }
 

@@ -16,7 +16,7 @@ use super::fetch::FetchReply;
 use super::frames::{Fault, FrameReader};
 use super::holder::Back;
 use super::layer::{Ended, EndedBy, varint};
-use super::limits::{CONTROL_QUEUE, ENCLOSURE_BUDGET, ENCLOSURES_AT_ONCE, Limits, PUSH_QUEUE_BYTES};
+use super::limits::{CONTROL_QUEUE, ENCLOSURE_BUDGET, ENCLOSURES_AT_ONCE, FETCHES_AT_ONCE, Limits, PUSH_QUEUE_BYTES};
 use super::{author, control, holder};
 use crate::exchange::{CloseCode, ConnId, Dialler};
 use crate::identity::PeerIdentity;
@@ -38,6 +38,8 @@ pub(super) struct Connection {
     pub(super) budget: Arc<Semaphore>,
     /// Files that may still be asked for at once.
     pub(super) turns: Arc<Semaphore>,
+    /// FETCHes that may still be answered at once.
+    answers: Arc<Semaphore>,
     pub(super) paused: watch::Sender<bool>,
     gate: watch::Sender<bool>,
     ended: watch::Sender<Option<Ended>>,
@@ -73,6 +75,7 @@ impl Connection {
             push_waiting: AtomicU64::new(0),
             budget: Arc::new(Semaphore::new(usize::try_from(ENCLOSURE_BUDGET).unwrap_or(Semaphore::MAX_PERMITS))),
             turns: Arc::new(Semaphore::new(ENCLOSURES_AT_ONCE)),
+            answers: Arc::new(Semaphore::new(FETCHES_AT_ONCE)),
             paused: watch::Sender::new(false),
             gate: watch::Sender::new(false),
             ended: watch::Sender::new(None),
@@ -275,7 +278,8 @@ async fn first_frame(conn: Arc<Connection>, send: SendStream, recv: RecvStream) 
     match first.0 {
         Frame::Entry(_) | Frame::Checkpoint { .. } => holder::run(conn, send, reader, first).await,
         Frame::Fetch { origin, from, to } => {
-            let reply = FetchReply::new(send, conn.limits.write);
+            let turn = conn.answers.clone().acquire_owned().await.map_err(|_| Fault::Lost)?;
+            let reply = FetchReply::new(send, conn.limits.write, turn);
             conn.report(NetEvent::FetchRequest { conn: id, origin, from, to, reply }).await;
             Ok(())
         }

@@ -12,7 +12,7 @@ use super::order::{Node, Order};
 use super::push::{Lanes, Ready, Resolved};
 use super::standing::Layer;
 use super::{roster, serve};
-use crate::exchange::{CloseCode, Command, ConnId, Core, EntryRef, Input, Record};
+use crate::exchange::{CloseCode, Command, ConnId, Core, DAY_MS, EntryRef, Input, Record};
 use crate::identity::Address;
 use crate::name::{BootNonce, Millis, NodeName, Origin};
 use crate::net::{Ended, EndedBy, NetEvent, NetHandle, Room};
@@ -30,8 +30,13 @@ const SWEEP: Duration = Duration::from_secs(60);
 struct Link {
     peer: NodeName,
     certificate_until: Millis,
-    /// Bytes of TRUST material kept from this connection.
-    trust_bytes: usize,
+}
+
+/// Bytes of TRUST material kept from a peer on one UTC day.
+#[derive(Clone, Copy, Default)]
+struct Trust {
+    day: u64,
+    bytes: usize,
 }
 
 struct Probe {
@@ -47,6 +52,7 @@ pub(super) struct Links {
     events: mpsc::Receiver<NetEvent>,
     boot: BootNonce,
     links: HashMap<ConnId, Link>,
+    trust: HashMap<NodeName, Trust>,
     probes: HashMap<u64, Probe>,
     next_probe: u64,
     lanes: Lanes,
@@ -65,6 +71,7 @@ impl Links {
             events,
             boot,
             links: HashMap::new(),
+            trust: HashMap::new(),
             probes: HashMap::new(),
             next_probe: 0,
             lanes: Lanes::default(),
@@ -99,7 +106,7 @@ impl Links {
         match event {
             NetEvent::Connected { conn, peer, dialler, remote } => {
                 tracing::debug!(peer = %peer.node, ?dialler, %remote, restricted = ?peer.restricted, "connected");
-                self.links.insert(conn, Link { peer: peer.node, certificate_until: peer.not_after, trust_bytes: 0 });
+                self.links.insert(conn, Link { peer: peer.node, certificate_until: peer.not_after });
                 Some(Input::Connected { conn, peer: peer.node, dialler, restricted: peer.restricted.is_some() })
             }
             NetEvent::DialFailed { peer, layer, why } => {
@@ -162,16 +169,22 @@ impl Links {
                     None => Some(Input::Probed { conn, boot: Some(boot) }),
                 }
             }
-            Frame::Trust(part) => self.keep_trust(conn, &part),
+            Frame::Trust(part) => self.keep_trust(conn, &part, node.clock.now()),
             _ => None,
         }
     }
 
-    /// Root-signed material has no effect in this version; it is kept in the journal, up to [`MAX_TRUST`] a connection.
-    fn keep_trust(&mut self, conn: ConnId, part: &TrustPart) -> Option<Input> {
-        let link = self.links.get_mut(&conn)?;
-        link.trust_bytes += part.data.len();
-        if link.trust_bytes > MAX_TRUST {
+    /// Root-signed material has no effect in this version; it is kept in the journal, up to [`MAX_TRUST`] a peer and day,
+    /// however often the peer connects.
+    fn keep_trust(&mut self, conn: ConnId, part: &TrustPart, now: Millis) -> Option<Input> {
+        let link = self.links.get(&conn)?;
+        let day = now.0 / DAY_MS;
+        let trust = self.trust.entry(link.peer).or_default();
+        if trust.day != day {
+            *trust = Trust { day, bytes: 0 };
+        }
+        trust.bytes = trust.bytes.saturating_add(part.data.len());
+        if trust.bytes > MAX_TRUST {
             return None;
         }
         let data = data_encoding::BASE64.encode(&part.data);

@@ -22,6 +22,7 @@ mod on_message;
 mod order;
 mod perform;
 mod push;
+mod ranges;
 mod refusals;
 mod reload;
 mod roster;

@@ -17,7 +17,7 @@ use super::standing::Standing;
 use crate::exchange::{Answer, Command, ConnId, Core, Input};
 use crate::identity::{Introduction, OwnTls, SharedAnchors};
 use crate::journal::{Condition, EnclosureStore, Reader, Vault};
-use crate::name::{Millis, NodeName};
+use crate::name::{EntryId, Millis, NodeName};
 use crate::settings::Settings;
 
 /// A question about the core's state, answered between two turns of the loop.
@@ -44,7 +44,7 @@ pub(super) enum Order {
     /// A push has been put together.
     Resolved(Resolved),
     /// The task that fetched a peer's files has ended.
-    FilesEnded(NodeName),
+    FilesEnded(NodeName, Option<(EntryId, u32)>),
     /// Stop in good order.
     Stop,
 }

@@ -15,7 +15,7 @@ use crate::journal::{Snapshot, SnapshotStore};
 pub const SNAPSHOT_RECORDS: u64 = 100_000;
 
 /// The form of the contents. It changes whenever the fold or the roster does.
-pub(super) const FORMAT: u32 = 1;
+pub(super) const FORMAT: u32 = 2;
 
 /// Keeps count of what was recorded since the last snapshot.
 pub(super) struct Snapshots {

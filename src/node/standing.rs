@@ -59,7 +59,9 @@ impl Layer {
                 "compare fingerprints with the peer by telephone; the peer must also have added this node"
             }
             Self::Clock => "set this machine's clock by a time server, and ask the peer to look at theirs",
-            Self::Policy => "ask the peer's administrator by telephone whether this node is suspended there",
+            Self::Policy => {
+                "ask the peer's administrator by telephone whether this node is suspended there, or has used up a quota"
+            }
             Self::Version => "one of the two nodes must be brought up to date",
             Self::Disk => "free space in the node's folder, or ask the peer's administrator to",
         }
@@ -68,6 +70,9 @@ impl Layer {
 
 /// How long a NOT_NOW is shown: the longest pause that a peer's word can bring about.
 pub const NOT_NOW_HOLDS: Duration = Duration::from_secs(300);
+
+/// After a fault with a peer the next ones within this time are no news: the peer decides how many there are.
+pub const FAULT_QUIET: Duration = Duration::from_secs(10);
 
 /// Why an attempt or a message stopped.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -139,6 +144,19 @@ impl Standing {
         self.peer(peer).obstacle = Some(Obstacle { at: now, layer, why });
     }
 
+    /// Whether a notice deserves a line of its own: what a peer can say over and over again is told once in a while.
+    pub fn is_news(&self, now: Millis, notice: &Notice) -> bool {
+        let known = |peer: &NodeName| self.peers.get(peer);
+        match notice {
+            Notice::NotNow { peer, reason } => known(peer).and_then(|peer| peer.not_now_still(now)) != Some(*reason),
+            Notice::Fault { peer, .. } => {
+                let last = known(peer).and_then(|peer| peer.fault.as_ref()).map(|(at, _)| *at);
+                last.is_none_or(|last| now.since(last) > FAULT_QUIET)
+            }
+            _ => true,
+        }
+    }
+
     /// Takes in a notice of the core.
     pub fn note(&mut self, now: Millis, notice: &Notice) {
         match notice {
@@ -173,8 +191,10 @@ impl Standing {
                     self.damages.push(what);
                 }
             }
+            Notice::TakesAgain { peer } => self.peer(*peer).not_now = None,
             // The core's own report tells of these.
-            Notice::Fenced { .. }
+            Notice::SaidNotNow { .. }
+            | Notice::Fenced { .. }
             | Notice::Frozen { .. }
             | Notice::VolumeOpened { .. }
             | Notice::Behind { .. }
@@ -200,7 +220,10 @@ fn layer_of(reason: NotNowReason) -> Option<Layer> {
 pub fn words(reason: NotNowReason) -> &'static str {
     match reason {
         NotNowReason::Disk => "its disk is full",
-        NotNowReason::Quota => "a quota there is used up",
+        NotNowReason::Quota => {
+            "it has taken as much from this node as it takes in a day (UTC), or waits for its receipts; IMMEDIATE and \
+             FLASH still pass"
+        }
         NotNowReason::Busy => "it is busy",
         NotNowReason::Behind => "it is fetching its own history",
         NotNowReason::Restricted => "a certificate or revocation list has expired",
@@ -208,6 +231,17 @@ pub fn words(reason: NotNowReason) -> &'static str {
         NotNowReason::SecondInstance => "two instances of one node are alive",
         NotNowReason::Clock => "the clocks differ too much",
         NotNowReason::Unknown => "for a reason that this version does not know",
+    }
+}
+
+/// What this node says to a peer, in words for its own operator.
+fn own_words(reason: NotNowReason) -> &'static str {
+    match reason {
+        NotNowReason::Disk => "this node's disk is full",
+        NotNowReason::Quota => "it has sent as much as is taken from it in a day (UTC), or takes no answers",
+        NotNowReason::Frozen => "people must agree first, or this node is fenced",
+        NotNowReason::Restricted => "it is no correspondent now",
+        _ => "it passes by itself",
     }
 }
 
@@ -224,6 +258,10 @@ pub fn log(notice: &Notice) {
         Notice::OwnDamage { origin } => tracing::error!(%origin, "own damage: the journal cannot give back this log"),
         Notice::VolumeOpened { origin } => tracing::info!(%origin, "a new volume was opened"),
         Notice::Behind { origin } => tracing::warn!(%origin, "the peer holds more than this node remembers; fetching"),
+        Notice::TakesAgain { peer } => tracing::info!(%peer, "the peer takes messages again"),
+        Notice::SaidNotNow { peer, reason } => {
+            tracing::warn!(%peer, reason = own_words(*reason), "nothing more is taken from the peer for now");
+        }
         Notice::NotNow { peer, reason } => tracing::info!(%peer, reason = words(*reason), "the peer says: not now"),
         Notice::Fault { peer, found_here, code, index } => {
             tracing::warn!(%peer, found_here, ?code, index, "a push was not taken");
@@ -257,6 +295,24 @@ mod tests {
         assert!(now.obstacle.is_none() && now.not_now.is_none());
         standing.note(Millis(4), &Notice::Down { peer });
         assert!(!standing.peer(peer).up);
+    }
+
+    #[test]
+    fn what_a_peer_says_over_and_over_again_is_told_once() {
+        let peer = "XB".parse().unwrap();
+        let mut standing = Standing::default();
+        let says = |reason| Notice::NotNow { peer, reason };
+        assert!(standing.is_news(Millis(1), &says(NotNowReason::Quota)));
+        standing.note(Millis(1), &says(NotNowReason::Quota));
+        assert!(!standing.is_news(Millis(2), &says(NotNowReason::Quota)));
+        assert!(standing.is_news(Millis(2), &says(NotNowReason::Disk)));
+        standing.note(Millis(3), &Notice::TakesAgain { peer });
+        assert!(standing.is_news(Millis(4), &says(NotNowReason::Quota)));
+        let fault = Notice::Fault { peer, found_here: true, code: crate::wire::FaultCode::Gap, index: 1 };
+        assert!(standing.is_news(Millis(5), &fault));
+        standing.note(Millis(5), &fault);
+        assert!(!standing.is_news(Millis(5).after(FAULT_QUIET), &fault));
+        assert!(standing.is_news(Millis(6).after(FAULT_QUIET), &fault));
     }
 
     #[test]

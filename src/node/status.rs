@@ -7,11 +7,14 @@ use std::time::Duration;
 use super::clock::days_left;
 use super::desk::peers;
 use super::order::{Node, Stopped};
-use super::standing::{PeerStanding, is_fresh};
+use super::standing::{PeerStanding, is_fresh, words};
 use crate::api::{NodeView, PeerView, StatusView, Trouble};
+use crate::exchange::ANSWERS_WAITING;
 use crate::identity::{PeerStatus, root_key_in_folder};
 use crate::journal::Condition;
 use crate::name::{Millis, NodeName};
+use crate::settings::ByteSize;
+use crate::wire::NotNowReason;
 
 /// Days before the end of a certificate at which an operator is told: `status` warns from the first on, and loudly from
 /// the third on.
@@ -148,6 +151,7 @@ fn of_node(node: &Node, now: Millis, disk: &DiskLook, troubles: &mut Vec<Trouble
     }
     for (peer, standing) in &standing.peers {
         of_instances(now, *peer, standing, troubles);
+        of_their_quota(now, *peer, standing, troubles);
     }
     of_index(node, troubles);
     of_pager(node, troubles);
@@ -239,8 +243,51 @@ fn of_certificates(node: &Node, now: Millis, troubles: &mut Vec<Trouble>) {
     }
 }
 
+/// A peer that has come to what is taken from it in a day, or that takes no answers.
+fn of_quota(peer: &PeerView, troubles: &mut Vec<Trouble>) {
+    let name = peer.peer;
+    if peer.not_taken != "quota" {
+        return;
+    }
+    if peer.queue.queued + peer.queue.unreceipted >= ANSWERS_WAITING as u64 {
+        let what = format!(
+            "{name} sends and does not take what is answered; until it does, only answers are taken from it. Nothing is lost"
+        );
+        let todo = format!("ask the administrator of {name} by telephone to look at the node there");
+        troubles.push(trouble("warning", "quota", what, todo));
+    } else if peer.today_bytes.saturating_mul(2) >= peer.quota_bytes {
+        let quota = ByteSize(peer.quota_bytes);
+        let what = format!(
+            "{name} has sent {} MiB today (UTC), and this node takes {quota} from it in a day. What comes beyond waits there \
+             until 00:00 UTC; IMMEDIATE and FLASH still pass",
+            peer.today_bytes >> 20
+        );
+        let todo = format!(
+            "speak with {name} if that is unexpected; to take more, raise `bytes_per_day` under [peers.{name}] in \
+             verbale.toml and reload"
+        );
+        troubles.push(trouble("warning", "quota", what, todo));
+    }
+}
+
+/// A peer that has taken as much from this node as it takes in a day.
+fn of_their_quota(now: Millis, peer: NodeName, standing: &PeerStanding, troubles: &mut Vec<Trouble>) {
+    if standing.not_now_still(now) == Some(NotNowReason::Quota) {
+        let what = format!(
+            "{peer} takes nothing more from this node for now: {}. The rest waits here and goes by itself; nothing is lost",
+            words(NotNowReason::Quota)
+        );
+        let todo = format!(
+            "it ends at 00:00 UTC at the latest; if that is too late, ask the administrator of {peer} by telephone to take \
+             more from this node"
+        );
+        troubles.push(trouble("warning", "peer-quota", what, todo));
+    }
+}
+
 fn of_peer(peer: &PeerView, troubles: &mut Vec<Trouble>) {
     let name = peer.peer;
+    of_quota(peer, troubles);
     if peer.connection == "frozen" {
         let what = format!("two histories with {name}; the usual cause is a restored backup. One direction waits");
         let todo = format!("speak with {name} by telephone, then run `verbale peer reopen {name}` on both sides");

@@ -16,6 +16,7 @@ use super::env::NodeEnv;
 use super::links;
 use super::links::Links;
 use super::order::{Node, Order};
+use super::ranges::Ranges;
 use super::run::RunError;
 use super::snapshot::Snapshots;
 use crate::exchange::{Act, Answer, Core, Group, Input, Record, Token};
@@ -51,6 +52,7 @@ pub(super) struct Turn {
     pub(super) env: NodeEnv,
     pub(super) links: Links,
     pub(super) enclosures: Enclosures,
+    pub(super) ranges: Ranges,
     journal: Journal,
     snapshots: Snapshots,
     orders: UnboundedReceiver<Order>,
@@ -84,6 +86,7 @@ impl Turn {
             env,
             links,
             enclosures: Enclosures::default(),
+            ranges: Ranges::default(),
             journal,
             snapshots,
             orders,
@@ -175,8 +178,8 @@ impl Turn {
                 }
             }
             Order::Resolved(resolved) => self.links.resolved(resolved, &self.node),
-            Order::FilesEnded(peer) => {
-                self.enclosures.ended(peer);
+            Order::FilesEnded(peer, broke) => {
+                self.enclosures.ended(peer, broke);
                 self.enclosures.look(&self.core, &self.links, &self.node);
             }
             Order::Stop => self.stopping = true,

@@ -66,6 +66,10 @@ impl Core {
         });
         if !grew {
             self.setback(now, peer);
+            if self.session(peer).not_now_until.is_some_and(|until| until > now) {
+                // It is asked again when the pause is over; until then its words cost no look at the journal.
+                return self.resume_from_held(peer);
+            }
         }
         self.compare_own(now, env, peer, state);
     }
@@ -206,7 +210,7 @@ impl Core {
 
     /// A peer's word that cannot be: close.
     pub(super) fn peer_fault(&mut self, now: Millis, env: &mut dyn Env, peer: NodeName, code: FaultCode, index: u64) {
-        self.notice(Notice::Fault { peer, found_here: true, code, index });
+        self.note_fault(now, peer, true, code, index);
         if let Some(conn) = self.session(peer).chosen {
             let session = self.session(peer);
             session.peer_faults = session.peer_faults.saturating_add(1);

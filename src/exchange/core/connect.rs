@@ -221,7 +221,9 @@ impl Core {
             return self.notice(Notice::NotNow { peer, reason });
         }
         session.not_now_until = Some(now.after(pause));
+        session.quota_pause = reason == NotNowReason::Quota;
         session.drop_outstanding();
+        self.heard_not_now(now, peer, reason);
         self.resume_from_held(peer);
         self.notice(Notice::NotNow { peer, reason });
     }

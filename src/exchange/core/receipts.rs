@@ -10,7 +10,8 @@ use super::note_text::{is_full, judge, judge_receipt, note};
 use super::session::{Held, Step};
 use crate::exchange::env::Env;
 use crate::exchange::fold::unknown_lines;
-use crate::exchange::io::{Answer, ConnId, Effect, Notice};
+use crate::exchange::io::{Answer, ConnId, Effect};
+use crate::exchange::mutant::{self, Mutant};
 use crate::exchange::record::{Act, Place};
 use crate::name::{EntryId, Kind, Millis, NodeName, Origin};
 use crate::note::Checkpoint;
@@ -44,6 +45,8 @@ impl Core {
         session.window = window;
         let Some(peer) = self.peer(name) else { return };
         let own = peer.own.volumes.get(&origin.volume).filter(|_| origin.from == self.me && origin.to == name);
+        // A receipt that says nothing new (or the same one again) is no sign that things go well.
+        let news = own.is_some_and(|own| own.receipted < size);
         let Some(head) = own.and_then(|own| own.head_at(size)) else { return };
         let (root, full) = (head.root, is_full(&head.lines));
         let text = note(origin, size, root, &[&head.lines, lines]);
@@ -55,7 +58,11 @@ impl Core {
         self.measure(now, name, size);
         let session = self.session(name);
         session.full_receipted |= receipt.full;
-        (session.setbacks, session.pauses, session.peer_faults) = (0, 0, 0);
+        session.peer_faults = 0;
+        if news {
+            (session.setbacks, session.pauses) = (0, 0);
+        }
+        self.takes_ours_again(now, name);
         self.take_receipt(now, name, held, lines.to_vec(), receipt.time);
         self.receipt_moves_on(name, held);
     }
@@ -167,15 +174,14 @@ impl Core {
         if self.session(name).up() != Some(conn) {
             return;
         }
-        self.notice(Notice::Fault { peer: name, found_here: false, code, index });
+        self.note_fault(now, name, false, code, index);
         self.session(name).drop_outstanding();
         self.setback(now, name);
         match code {
-            FaultCode::CommitmentMismatch => {
-                if let Some(origin) = origin {
-                    self.body_lost(now, env, origin, index);
-                }
-            }
+            FaultCode::CommitmentMismatch => match origin.filter(|origin| self.is_unreceipted(name, *origin, index)) {
+                Some(origin) => self.body_lost(now, env, origin, index),
+                None => self.resume_from_held(name),
+            },
             FaultCode::BadRoot | FaultCode::Poison | FaultCode::Size => self.leave_volume(name),
             FaultCode::Contradiction => self.judge_contradiction(now, env, name, proof),
             FaultCode::Gap if !self.session(name).unavailable.is_empty() => self.leave_volume(name),
@@ -183,6 +189,13 @@ impl Core {
                 self.resume_from_held(name);
             }
         }
+    }
+
+    /// Whether this entry was pushed and has no receipt: a peer's word withdraws nothing else.
+    fn is_unreceipted(&self, name: NodeName, origin: Origin, index: u64) -> bool {
+        let own = self.peer(name).and_then(|peer| peer.own.volumes.get(&origin.volume));
+        let receipted = own.map_or(u64::MAX, |own| own.receipted);
+        own.is_some_and(|own| index < own.size()) && (index >= receipted || mutant::active(Mutant::WithdrawReceipted))
     }
 
     /// The holder will never take this volume further: the next one is opened on what the holder has.
@@ -222,6 +235,7 @@ impl Core {
             let pause = SETBACK_PAUSE.saturating_mul(1 << session.pauses.min(6)).min(SETBACK_PAUSE_MAX);
             session.pauses += 1;
             session.not_now_until = Some(now.after(pause));
+            session.quota_pause = false;
         }
     }
 

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use bytes::Bytes;
 
+use super::room::NotNows;
 use crate::exchange::io::{ConnId, Dialler, Shown};
 use crate::merkle::CompactRange;
 use crate::name::{BootNonce, Hash, Millis, Origin, Volume};
@@ -105,6 +106,8 @@ pub(super) struct Session {
     /// More waits than the window lets through.
     pub limited: bool,
     pub not_now_until: Option<Millis>,
+    /// That pause is about a quota, which IMMEDIATE and FLASH may pass.
+    pub quota_pause: bool,
     /// A head with every line of both algorithms was signed in this session and volume.
     pub full_signed: bool,
     /// … and the holder gave its receipt for it.
@@ -127,6 +130,8 @@ pub(super) struct Session {
     pub unshown: Vec<Shown>,
     pub full_seen: bool,
     pub pings: (u64, u32),
+    /// What was said and heard of "not now", as the journal has it.
+    pub not_nows: NotNows,
 }
 
 impl Session {

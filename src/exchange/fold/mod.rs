@@ -6,7 +6,9 @@
 
 mod author;
 mod holder;
+mod missing;
 mod recent;
+mod usage;
 
 use std::collections::BTreeMap;
 
@@ -14,15 +16,19 @@ use serde::{Deserialize, Serialize};
 
 use super::mutant::{self, Mutant};
 use super::record::{Act, Change, Doubt, Record, Stowed};
-use crate::name::{BootNonce, EntryId, JournalId, NodeName, Origin};
+use crate::name::{BootNonce, EntryId, JournalId, Millis, NodeName, Origin};
 use crate::note::PublicKeys;
-use crate::wire::{Leaf, VolumeReason};
+use crate::wire::{Header, Leaf, VolumeReason};
 
 pub use author::{Author, Fetching, Item, OwnHead, OwnVolume, QueueKey};
 pub(super) use author::{unknown_lines, window_bytes};
-pub(super) use holder::tag;
-pub use holder::{Holder, PeerHead, PeerVolume, Wanted};
+use holder::Files;
+pub use holder::{HELD_VOLUMES, Holder, PeerHead, PeerVolume, Wanted};
+pub(super) use holder::{case_tag, tag};
+pub use missing::{MISSING_SPANS, Missing};
 pub use recent::{RECENT_IDS, Recent};
+pub(super) use usage::entry_cost;
+pub use usage::{DAY_MS, ENTRY_COST, HEAD_COST, Usage};
 
 /// Whether a peer is a correspondent now.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -56,6 +62,18 @@ pub struct Peer {
     pub own: Author,
     /// The log that it writes to this node.
     pub theirs: Holder,
+    /// The cases of the newest entries of both logs, the first eight bytes of each; an entry without a case is not here.
+    pub cases: Recent<u64>,
+}
+
+impl Peer {
+    /// Remembers to which case an entry belongs. What came first counts.
+    fn note_case(&mut self, leaf: &Leaf) {
+        let Ok(Header { id, case: Some(case), .. }) = leaf.header() else { return };
+        if self.cases.get(&id).is_none() {
+            self.cases.insert(id, case_tag(&case));
+        }
+    }
 }
 
 /// The state of a node, as its journal tells it.
@@ -127,7 +145,7 @@ impl Fold {
                 self.add_peer(*peer, keys);
             }
             Act::Noted { .. } | Act::Read { .. } | Act::Unknown(_) => {}
-            act => self.apply_to_peer(number, act),
+            act => self.apply_to_peer(number, record.time, act),
         }
     }
 
@@ -163,7 +181,7 @@ impl Fold {
         }
     }
 
-    fn apply_to_peer(&mut self, number: u64, act: &Act) {
+    fn apply_to_peer(&mut self, number: u64, at: Millis, act: &Act) {
         match act {
             Act::Queued { payload, .. } | Act::Stored { payload, .. } | Act::Fetched { payload, .. } => {
                 self.note_slot(payload);
@@ -192,16 +210,24 @@ impl Fold {
             }
             Act::Dropped { id, why, .. } => peer.own.drop(id, *why),
             Act::VolumeOpened { place, leaf, body, .. } => peer.own.open(number, place.volume, leaf, body),
-            Act::Appended { place, leaf, queued } => peer.own.append(place.volume, place.index, leaf, *queued),
+            Act::Appended { place, leaf, queued } => {
+                peer.note_case(leaf);
+                peer.own.append(place.volume, place.index, leaf, *queued);
+            }
             Act::Signed { place, root, lines } => peer.own.sign(place.volume, place.index, *root, lines),
             Act::Receipt { place, lines } => peer.own.receipt(place.volume, place.index, lines),
-            Act::Fetched { place, leaf, payload } => peer.own.fetched(number, place.volume, place.index, leaf, payload),
+            Act::Fetched { place, leaf, payload } => {
+                peer.note_case(leaf);
+                peer.own.fetched(number, place.volume, place.index, leaf, payload);
+            }
             Act::FetchedHead { place, root, lines } => peer.own.fetched_head(place.volume, place.index, *root, lines),
-            Act::Stored { place, leaf, payload, enclosures, repeat } => {
-                peer.theirs.store(place.volume, place.index, leaf, payload, if *repeat { 0 } else { *enclosures });
+            Act::Stored { place, leaf, payload, enclosures, file_bytes, repeat } => {
+                peer.note_case(leaf);
+                let count = if *repeat { 0 } else { *enclosures };
+                peer.theirs.store(at, *place, leaf, payload, Files { count, bytes: *file_bytes });
             }
             Act::Cosigned { place, root, author_lines, lines } => {
-                peer.theirs.head(place.volume, place.index, *root, author_lines, lines);
+                peer.theirs.head(at, *place, *root, author_lines, lines);
             }
             Act::Frozen { own_log, reason, .. } => {
                 let frozen = Some(Frozen { reason: *reason, agreed: false });
