@@ -35,6 +35,8 @@ pub struct Oracle {
     pub strangers: BTreeMap<(usize, Origin), u32>,
     /// Sizes held by an instance, as it last said so in this run.
     said: BTreeMap<(usize, u64, Origin), u64>,
+    /// What each instance has stored for each liar.
+    pub used: BTreeMap<(usize, NodeName), super::bounds::Used>,
     pub delivered: u64,
     pub receipts: u64,
     pub volumes: u64,
@@ -116,6 +118,7 @@ impl World {
         let durable = instance.disk.records.len() as u64;
         check(group.first == durable, || format!("#{who}: group from {} on, {durable} are durable", group.first))?;
         for record in &group.records {
+            self.check_withdrawal(who, record)?;
             match &record.act {
                 Act::Signed { place, .. } => {
                     check(instance.compared.contains(&place.peer), || format!("D4: signed before Hello: {place:?}"))?;
@@ -156,6 +159,7 @@ impl World {
 
     /// Looks at a group that has become durable, after the ledger has taken it in.
     pub fn check_durable(&mut self, who: usize, group: &Group) -> Verdict {
+        self.check_bounds(who, group)?;
         let instance = &self.instances[who];
         for record in &group.records {
             match &record.act {
@@ -232,6 +236,7 @@ impl World {
             Effect::Fault { .. } => Ok(()),
             Effect::Show(shown) => {
                 for shown in shown {
+                    self.check_label(who, shown)?;
                     let place = shown.place;
                     let origin = ledger.origin(&place, false);
                     let later = |(other, copy): (&Origin, &Copy)| {

@@ -224,6 +224,14 @@ impl World {
             let instance = world.instance(*name, keys[name].clone(), liar);
             world.instances.push(instance);
         }
+        // A liar is given little room in every other world; drawn apart, so that the other worlds stay what they are.
+        let mut greed = Rng::new(seed).split();
+        if let Some(liar) = names.last().filter(|_| world.plan.liar && greed.chance(500)) {
+            let quota = greed.between(10_000, 300_000);
+            for instance in &mut world.instances {
+                instance.settings.bytes_per_day_of.insert(*liar, quota);
+            }
+        }
         world
     }
 

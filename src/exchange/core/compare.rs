@@ -65,8 +65,11 @@ impl Core {
             state.origin.is_some_and(|origin| origin.volume != held.volume) || state.size > held.size
         });
         if !grew {
-            self.setback(now, peer);
-            if self.session(peer).not_now_until.is_some_and(|until| until > now) {
+            let pauses = |session: &super::session::Session| session.not_now_until.is_some_and(|until| until > now);
+            if !pauses(self.session(peer)) {
+                self.setback(now, peer);
+            }
+            if pauses(self.session(peer)) {
                 // It is asked again when the pause is over; until then its words cost no look at the journal.
                 return self.resume_from_held(peer);
             }

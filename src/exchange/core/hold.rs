@@ -61,10 +61,11 @@ impl Core {
             }
             Err(NotTaken::NotNow(reason)) => self.say_not_now(now, conn, name, reason),
             Err(NotTaken::Fault(code, index)) => {
-                self.note_fault(now, name, true, code, index);
                 let note: Option<Checkpoint> = Checkpoint::parse(&pushed.note).ok();
                 let origin = note.map(|note| note.head().origin);
                 self.release(Effect::Fault { conn, code, origin, index, proof: bytes::Bytes::new() });
+                // Afterwards: the answer does not wait for this record.
+                self.note_fault(now, name, true, code, index);
             }
             Err(NotTaken::Contradiction) => {
                 let volume = self.peer(name).and_then(|peer| peer.theirs.current);
