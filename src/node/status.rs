@@ -339,6 +339,52 @@ mod tests {
         assert!(found(Millis(last.0 + 1)).is_empty());
     }
 
+    fn peer(today: u64, queued: u64) -> PeerView {
+        serde_json::from_value(serde_json::json!({
+            "peer": "XB", "status": "active", "connection": "up", "why": "", "last_heard": null,
+            "clock_offset_ms": null, "addresses": [], "fingerprint": "", "certificate_days": null,
+            "queue": { "queued": queued, "unreceipted": 0, "oldest_ms": 0 }, "own_log": "", "own_size": 0,
+            "own_receipted": 0, "peer_log": "", "peer_size": 0, "today_bytes": today, "quota_bytes": 100u64 << 20,
+            "not_taken": "quota",
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn a_quota_is_named_with_its_cause_at_the_holder_while_it_holds() {
+        let found = |peer: &PeerView| {
+            let mut troubles = Vec::new();
+            of_quota(peer, &mut troubles);
+            troubles
+                .iter()
+                .map(|trouble| format!("{}: {} {}", trouble.code, trouble.what, trouble.todo))
+                .collect::<String>()
+        };
+        let used = found(&peer(100 << 20, 0));
+        assert!(used.contains("has sent 100 MiB today") && used.contains("peers.XB"), "{used}");
+        let silent = found(&peer(0, ANSWERS_WAITING as u64));
+        assert!(silent.contains("does not take what is answered"), "{silent}");
+        assert_eq!(found(&peer(0, 0)), "", "a new day has begun");
+        assert_eq!(
+            found(&PeerView { not_taken: String::new(), ..peer(100 << 20, 0) }),
+            "",
+            "urgent messages aside, it fits"
+        );
+    }
+
+    #[test]
+    fn a_quota_is_named_at_the_author_while_it_is_fresh() {
+        let at = Millis(1_000_000);
+        let standing = PeerStanding { not_now: Some((at, NotNowReason::Quota)), ..PeerStanding::default() };
+        let found = |now| {
+            let mut troubles = Vec::new();
+            of_their_quota(now, "XB".parse().unwrap(), &standing, &mut troubles);
+            troubles
+        };
+        assert!(found(at)[0].what.contains("IMMEDIATE and FLASH still pass"));
+        assert!(found(Millis(at.0 + 1).after(super::super::standing::NOT_NOW_HOLDS)).is_empty());
+    }
+
     #[test]
     fn a_folder_is_measured_with_one_level_below_it() {
         let folder = tempfile::tempdir().unwrap();

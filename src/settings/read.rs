@@ -207,7 +207,8 @@ impl Reading<'_> {
         leaves(root, &mut Vec::new(), &mut found);
         let mut problems = Vec::new();
         let mut wrong = |table: &str, key: &str, why: String, cure: &str| {
-            let path = [table.to_owned(), key.to_owned()];
+            let table = table.split_once('.').map_or_else(|| vec![table], |(table, peer)| vec![table, peer]);
+            let path: Vec<String> = table.into_iter().chain([key]).map(str::to_owned).collect();
             let origin = found.iter().find(|(known, _)| *known == path).and_then(|(_, value)| value.origin());
             problems.push(self.problem(&path, origin, why, cure.to_owned()));
         };

@@ -2,6 +2,7 @@
 //! serving its other peers.
 
 mod disks;
+mod greedy;
 mod peers;
 mod raw;
 #[allow(dead_code, reason = "it serves other tests too")]

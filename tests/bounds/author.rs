@@ -137,6 +137,35 @@ fn an_old_receipt_said_again_is_no_progress_and_old_states_are_not_looked_up_for
     assert!(!rig.heard().is_empty(), "after a pause it is tried again");
 }
 
+#[test]
+fn faults_make_this_node_leave_a_few_volumes_a_day_and_then_one_an_hour() {
+    let mut rig = Rig::new(Settings::default());
+    let opened = |rig: &Rig| {
+        rig.journal.iter().filter(|record| matches!(record.act, verbale::exchange::Act::VolumeOpened { .. })).count()
+    };
+    let round = |rig: &mut Rig| {
+        rig.send(Routine, 10);
+        let Some((_, note)) = pushes(rig).pop() else { return };
+        fault(rig, FaultCode::Size, &note, 1);
+        if let Some((_, note)) = pushes(rig).pop() {
+            rig.receipt(&note);
+        }
+        rig.heard();
+    };
+    (0..16).for_each(|_| round(&mut rig));
+    assert_eq!(opened(&rig), 17, "the first one, and sixteen more");
+    (0..20).for_each(|_| round(&mut rig));
+    assert_eq!(opened(&rig), 17, "the next one waits");
+    rig.later(3_601);
+    assert_eq!(opened(&rig), 18);
+    // A person may have spoken with the peer.
+    let (_, note) = pushes(&mut rig).pop().unwrap();
+    fault(&mut rig, FaultCode::Size, &note, 1);
+    assert_eq!(opened(&rig), 18);
+    rig.feed(Input::Command(verbale::exchange::Command::Retry { peer: crate::rig::xb() }, None));
+    assert_eq!(opened(&rig), 19);
+}
+
 /// The stored head of a size, as XB would have it.
 fn own_note(rig: &Rig, size: u64) -> Bytes {
     let (volume, own) = rig.peer().own.volume().unwrap();

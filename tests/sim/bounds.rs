@@ -11,7 +11,7 @@ use super::rng::Rng;
 use super::world::{Verdict, World};
 
 /// Messages with the most files that a greedy liar announces at once: more files than a node keeps waiting.
-const GREED: u64 = 70;
+const GREED: u64 = 90;
 
 /// Milliseconds of a day.
 const DAY_MS: u64 = 86_400_000;

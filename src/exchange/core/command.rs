@@ -232,6 +232,7 @@ impl Core {
         session.not_now_until = None;
         session.dial_not_before = None;
         session.setbacks = 0;
+        session.left = (0, 0);
         if session.conns.is_empty() && !session.dialling {
             session.dial_at = Some(now);
         }

@@ -1,5 +1,7 @@
 //! Getting own entries back from their holder.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 
 use super::Core;
@@ -11,6 +13,18 @@ use crate::exchange::io::{Action, CloseCode, ConnId, FetchFault, Pushed};
 use crate::exchange::record::{Act, Place, Record, Stowed};
 use crate::name::{Kind, Millis, NodeName, Origin};
 use crate::wire::{EntryFrame, FaultCode, HeadRef, Payload};
+
+/// How long a fetch waits that found the own disk full.
+const NO_ROOM_PAUSE: Duration = Duration::from_secs(30);
+
+/// What became of a fetched entry.
+enum Taken {
+    Good,
+    /// It is not what it should be.
+    Wrong,
+    /// The disk gives no key slot now.
+    NoRoom,
+}
 
 impl Core {
     /// Fetches the own log up to `goal`, from an index on; then goes on with `then`.
@@ -49,8 +63,16 @@ impl Core {
             _ => return self.fetch_failed(now, env, name, from),
         };
         for (entry, index) in pushed.entries.into_iter().zip(from..goal.size) {
-            if entry.index != index || !self.take_fetched(now, env, name, origin, entry) {
-                return self.fetch_failed(now, env, name, index);
+            let taken =
+                if entry.index == index { self.take_fetched(now, env, name, origin, entry) } else { Taken::Wrong };
+            match taken {
+                Taken::Good => {}
+                Taken::Wrong => return self.fetch_failed(now, env, name, index),
+                Taken::NoRoom => {
+                    // Not the peer's fault: the fetch goes on from here when there may be room again.
+                    self.session(name).dial_not_before = Some(now.after(NO_ROOM_PAUSE));
+                    return self.close(now, env, conn, CloseCode::Replaced);
+                }
             }
             if let Step::Fetch(fetch) = &mut self.session(name).step {
                 fetch.next = index + 1;
@@ -76,20 +98,20 @@ impl Core {
         name: NodeName,
         origin: Origin,
         entry: EntryFrame,
-    ) -> bool {
+    ) -> Taken {
         let machine = entry.leaf.header().is_ok_and(|header| header.is_machine());
         let payload = match entry.payload {
             Payload::Absent(reason) => Stowed::Absent(reason),
-            Payload::Present { salt, body } if !entry.leaf.is_opened_by(&salt, &body) => return false,
+            Payload::Present { salt, body } if !entry.leaf.is_opened_by(&salt, &body) => return Taken::Wrong,
             Payload::Present { salt, body } if machine => Stowed::Clear { salt, body },
             Payload::Present { salt, body } => match env.seal(&salt, &body) {
                 Some(sealed) => Stowed::Sealed { slot: sealed.slot, bytes: sealed.bytes },
-                None => return false,
+                None => return Taken::NoRoom,
             },
         };
         let place = Place { peer: name, volume: origin.volume, index: entry.index };
         self.put(now, Act::Fetched { place, leaf: entry.leaf, payload });
-        true
+        Taken::Good
     }
 
     fn fetch_complete(

@@ -9,7 +9,7 @@ use super::compare::own_keys;
 use super::note_text::{is_full, judge, judge_receipt, note};
 use super::session::{Held, Step};
 use crate::exchange::env::Env;
-use crate::exchange::fold::unknown_lines;
+use crate::exchange::fold::{DAY_MS, unknown_lines};
 use crate::exchange::io::{Answer, ConnId, Effect};
 use crate::exchange::mutant::{self, Mutant};
 use crate::exchange::record::{Act, Place};
@@ -23,6 +23,13 @@ const SETBACKS: u32 = 8;
 /// How long it waits then; twice as long each time until a receipt comes, up to an hour.
 const SETBACK_PAUSE: Duration = Duration::from_secs(60);
 const SETBACK_PAUSE_MAX: Duration = Duration::from_secs(3_600);
+
+/// Volumes that a peer's FAULTs can make this node leave in one UTC day without a pause: each is a promise for ever, some
+/// 10 KiB in the memory of both.
+const LEFT_PER_DAY: u32 = 16;
+
+/// The pause before each further one.
+const LEFT_PAUSE: Duration = Duration::from_secs(3_600);
 
 impl Core {
     #[allow(clippy::too_many_arguments, reason = "the fields of the frame and where it came from")]
@@ -182,9 +189,9 @@ impl Core {
                 Some(origin) => self.body_lost(now, env, origin, index),
                 None => self.resume_from_held(name),
             },
-            FaultCode::BadRoot | FaultCode::Poison | FaultCode::Size => self.leave_volume(name),
+            FaultCode::BadRoot | FaultCode::Poison | FaultCode::Size => self.leave_volume(now, name),
             FaultCode::Contradiction => self.judge_contradiction(now, env, name, proof),
-            FaultCode::Gap if !self.session(name).unavailable.is_empty() => self.leave_volume(name),
+            FaultCode::Gap if !self.session(name).unavailable.is_empty() => self.leave_volume(now, name),
             FaultCode::Gap | FaultCode::BadSignature | FaultCode::WrongOrigin | FaultCode::Unknown => {
                 self.resume_from_held(name);
             }
@@ -199,8 +206,17 @@ impl Core {
     }
 
     /// The holder will never take this volume further: the next one is opened on what the holder has.
-    fn leave_volume(&mut self, name: NodeName) {
+    fn leave_volume(&mut self, now: Millis, name: NodeName) {
+        let today = now.0 / DAY_MS;
         let session = self.session(name);
+        if session.left.0 != today {
+            session.left = (today, 0);
+        }
+        session.left.1 = session.left.1.saturating_add(1);
+        if session.left.1 > LEFT_PER_DAY {
+            session.not_now_until = session.not_now_until.max(Some(now.after(LEFT_PAUSE)));
+            session.quota_pause = false;
+        }
         if matches!(session.step, Step::Ready | Step::Refill(_)) {
             session.step = Step::Ready;
             session.must_open = true;
@@ -249,7 +265,7 @@ impl Core {
         if index == 0 {
             // Each new volume is a new promise: never many of them in a row.
             self.setback(now, name);
-            return self.leave_volume(name);
+            return self.leave_volume(now, name);
         }
         let target = Target { volume: origin.volume.number, index };
         let queued = own

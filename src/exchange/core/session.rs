@@ -119,6 +119,8 @@ pub(super) struct Session {
     pub must_open: bool,
     /// Faults and SHOWS since the last receipt.
     pub setbacks: u32,
+    /// UTC day, and how many volumes were left on it for a FAULT of the peer.
+    pub left: (u64, u32),
     /// Pauses since the last receipt, each twice as long as the one before.
     pub pauses: u32,
     pub rereading: bool,
