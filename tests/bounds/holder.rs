@@ -8,6 +8,7 @@ use verbale::name::Precedence::{Flash, Routine};
 use verbale::name::{EntryId, Kind, Origin, Precedence, RefusalCode, Volume};
 use verbale::wire::{
     Absent, EntryFrame, FaultCode, Header, LogState, MAX_ENCLOSURES, MAX_PUSH_ENTRIES, NotNowReason, Payload, Span,
+    Target,
 };
 
 use crate::rig::{Rig, Said, text, xa, xb};
@@ -95,6 +96,29 @@ fn missing_bodies_are_bounded_by_what_one_volume_can_account_for() {
     let span = |number: u64| Span { volume: 1, from: 2 * number + 1, to: 2 * number + 2 };
     assert_eq!(rig.open_volume((0..MISSING_SPANS as u64).map(span).collect()), [Said::Cosigned(1)]);
     assert!(rig.peer().theirs.missing.is_empty());
+}
+
+#[test]
+fn withdrawing_one_of_many_that_are_missing_makes_no_more_spans_than_are_kept() {
+    let mut rig = Rig::new(Settings::default());
+    refilling(&mut rig);
+    for _ in 0..2 {
+        let batch = entries(&mut rig, MAX_PUSH_ENTRIES, |index| index % 2 == 1 || index == 2_048);
+        rig.push(batch);
+    }
+    let batch = entries(&mut rig, 1, |_| true);
+    assert_eq!(rig.push(batch), [Said::Shows(2_050)], "the last span grows");
+    assert_eq!(rig.peer().theirs.missing.spans(), MISSING_SPANS);
+    for (index, said) in [(2_048, Said::Fault(FaultCode::Gap, 2_050)), (2_047, Said::Shows(2_051))] {
+        let target = Some(Target { volume: 1, index });
+        let header = Header { target, ..rig.header(Kind::Void) };
+        let void = rig.write(&header.encode(), Bytes::new());
+        assert_eq!(rig.push(vec![void]), [said], "{index}");
+        if index == 2_048 {
+            rig.forget(2_050);
+        }
+    }
+    assert_eq!(rig.peer().theirs.missing.spans(), MISSING_SPANS);
 }
 
 #[test]

@@ -257,7 +257,7 @@ async fn a_batch_at_its_limit_passes_and_one_byte_more_is_a_flood() {
     let mut pair = Pair::up(limits).await;
     for bytes in [limit - 1, limit] {
         pair.a.net.push(pair.at_a, exactly(bytes), note());
-        assert_eq!(pair.b.pushed().await.1.bytes() as u64, bytes);
+        assert_eq!(pair.b.pushed().await.1.bytes() as u64, bytes + HEAD_ROOM, "the batch, and its head");
     }
     pair.a.net.push(pair.at_a, exactly(limit + 1), note());
     assert_eq!(pair.b.closed().await.code, Some(CloseCode::Flood));

@@ -84,6 +84,9 @@ impl World {
             _ => return,
         };
         let Some((link, end)) = self.instances[who].conns.get(conn).copied() else { return };
+        if matches!(input, Input::Hello { .. }) && self.links[link].halves[end].got_another {
+            return;
+        }
         let peer = self.peer_of(link, end);
         if let Some(window) = window.filter(|_| !self.is_liar(peer)) {
             self.instances[who].windows.insert(peer, window);

@@ -303,6 +303,7 @@ impl World {
         let half = &mut self.links[link].halves[end];
         let input = match message {
             Message::Hello(hello) => {
+                half.got_another = half.got_hello;
                 half.got_hello = true;
                 self.compare(link, end);
                 Input::Hello { conn, hello }

@@ -70,6 +70,8 @@ pub struct Half {
     pub writes: u64,
     pub sent_hello: bool,
     pub got_hello: bool,
+    /// The newest HELLO was not the first: it closes the connection, and nobody reads what it says.
+    pub got_another: bool,
     /// Fetches asked for here without an answer yet.
     pub fetches: BTreeMap<u64, (Origin, u64)>,
     /// What came before the connection was chosen here; it is read afterwards.

@@ -375,6 +375,7 @@ impl World {
             writes: 0,
             sent_hello: false,
             got_hello: false,
+            got_another: false,
             fetches: BTreeMap::new(),
             early: Default::default(),
             probing: None,

@@ -234,11 +234,10 @@ impl Core {
             return Err(NotTaken::Fault(FaultCode::BadRoot, head.size));
         }
         let gap = missing.first_from(number, start);
+        // A VOID in the midst of a span makes two of it, so a push without a gap of its own is looked at, too.
         let bounded = missing.spans() <= MISSING_SPANS.max(peer.theirs.missing.spans());
-        if let Some(index) = gap.filter(|_| !bounded || !self.is_refill(name, head))
-            && !mutant::active(Mutant::TakeGaps)
-        {
-            return Err(NotTaken::Fault(FaultCode::Gap, index));
+        if (gap.is_some() && !self.is_refill(name, head) || !bounded) && !mutant::active(Mutant::TakeGaps) {
+            return Err(NotTaken::Fault(FaultCode::Gap, gap.unwrap_or(start)));
         }
         let full_seen = self.sessions.get(&name).is_some_and(|session| session.full_seen);
         let full_due = open.opening || !full_seen && range.size() > start;
