@@ -57,9 +57,8 @@ pub struct Liar {
 }
 
 impl Liar {
-    pub fn new(me: NodeName, keys: Keys) -> Self {
+    pub fn new(me: NodeName, keys: Keys, greed: Rng) -> Self {
         let (mine, left, theirs, held) = Default::default();
-        let greed = Rng::new(u64::from_be_bytes(keys.public.ed25519[..8].try_into().expect("eight of 32 bytes")));
         Self { me, keys, boot: BootNonce([7; 16]), mine, left, theirs, held, greed }
     }
 

@@ -238,6 +238,8 @@ impl World {
     fn instance(&mut self, name: NodeName, keys: Keys, liar: bool) -> Instance {
         let mut journal = [0; 16];
         self.rng.fill(&mut journal);
+        // Of what is drawn already, so that nothing else shifts.
+        let greed = Rng::new(u64::from_be_bytes(*journal.first_chunk().expect("sixteen bytes")));
         let window = if self.plan.small_window { self.rng.between(300, 3_000) } else { 8 << 20 };
         let env = SimEnv { rng: self.rng.split(), keys: keys.clone(), next_slot: 0, full: false };
         Instance {
@@ -259,7 +261,7 @@ impl World {
             spins: 0,
             doubt: None,
             gone: false,
-            liar: liar.then(|| Liar::new(name, keys)),
+            liar: liar.then(|| Liar::new(name, keys, greed)),
         }
     }
 

@@ -23,7 +23,7 @@ pub const WANTED_FILES_URGENT: u32 = 1_024;
 /// takes what is answered comes to this, and then hears NOT_NOW quota until it does.
 pub const ANSWERS_WAITING: usize = 16_384;
 
-/// Part of the daily quota that is kept beyond it for what a crisis needs, see [`is_needed`].
+/// Part of the daily quota that is kept beyond it: for IMMEDIATE and FLASH, for what heals the log, and for answers.
 pub const QUOTA_RESERVE_PART: u64 = 4;
 
 /// What is counted for a receipt before it is made: two lines.
