@@ -5,7 +5,7 @@ use std::path::Path;
 
 use verbale::identity::{Address, PostQuantum};
 use verbale::name::NodeName;
-use verbale::settings::{ANNOTATED, OnMessage, Settings, SettingsError, annotated, parse};
+use verbale::settings::{ANNOTATED, MIN_BYTES_PER_DAY, OnMessage, Settings, SettingsError, annotated, parse};
 
 fn read(text: &str) -> Result<Settings, SettingsError> {
     parse(text, "verbale.toml", [])
@@ -53,10 +53,13 @@ fn the_annotated_file_says_the_defaults_and_names_every_key() {
         .replace("#desk", "desk")
         .replace("#[peers.XB]", "[peers.XB]")
         .replace("#addresses", "addresses")
-        .replace("#display_name", "display_name");
+        .replace("#display_name", "display_name")
+        .replace("#bytes_per_day", "bytes_per_day");
     let all = read(&uncommented).expect("what is commented out is valid too");
     assert_eq!(all.node.to_string(), "XA.technical");
-    assert_eq!(all.peers[&"XB".parse().expect("a name")].addresses, ["192.0.2.7:7411"]);
+    let xb = "XB".parse().expect("a name");
+    assert_eq!(all.peers[&xb].addresses, ["192.0.2.7:7411"]);
+    assert_eq!((all.exchange.quota_of(xb), all.exchange.quota_of(xa())), (16 << 30, 4 << 30));
 }
 
 #[test]
@@ -110,6 +113,14 @@ fn limits_are_taken_at_their_ends_and_refused_one_beyond() {
     {
         assert_eq!(read(&text(bytes)).is_ok(), taken, "{bytes}");
     }
+    for (least, good) in [(MIN_BYTES_PER_DAY - 1, false), (MIN_BYTES_PER_DAY, true), (MIN_BYTES_PER_DAY + 1, true)] {
+        let all = format!("[node]\nstate = \"XA\"\n[limits]\npeer_bytes_per_day = {least}\n");
+        assert_eq!(read(&all).is_ok(), good, "{least}");
+        let one = format!("[node]\nstate = \"XA\"\n[peers.XB]\nbytes_per_day = {least}\n");
+        assert_eq!(read(&one).is_ok(), good, "{least}");
+    }
+    let one = error("[node]\nstate = \"XA\"\n[peers.XB]\nbytes_per_day = \"1 MiB\"\n");
+    assert!(one.contains("line 4") && one.contains("bytes_per_day") && one.contains("64 MiB"), "{one}");
     let sum = error("[node]\nstate = \"XA\"\n[limits]\nenclosures_total_max = \"1 MiB\"\n");
     assert!(sum.contains("line 4: `limits.enclosures_total_max`: 1 MiB is not between 64 MiB"), "{sum}");
 }

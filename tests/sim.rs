@@ -5,6 +5,8 @@
 
 #[path = "sim/audited.rs"]
 mod audited;
+#[path = "sim/bounds.rs"]
+mod bounds;
 #[path = "sim/disk.rs"]
 mod disk;
 #[path = "sim/keys.rs"]

@@ -235,6 +235,12 @@ pub struct PeerView {
     pub peer_log: String,
     /// Entries held of it.
     pub peer_size: u64,
+    /// Bytes that it has had stored here today (UTC), files that were announced included.
+    pub today_bytes: u64,
+    /// … of so many that it may, see `limits.peer_bytes_per_day`.
+    pub quota_bytes: u64,
+    /// Why nothing more is taken from it for now: `disk`, `quota`, or empty.
+    pub not_taken: String,
 }
 
 /// Something that is wrong or worth knowing, and what to do.

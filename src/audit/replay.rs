@@ -326,7 +326,7 @@ impl ReplayLine {
                 self.payload = Some(payload(&Stowed::Clear { salt: *salt, body: body.clone() }, opener));
             }
             Act::Appended { place, leaf, queued } => self.entry("appended", place, leaf, Some(*queued)),
-            Act::Stored { place, leaf, payload: stowed, enclosures, repeat } => {
+            Act::Stored { place, leaf, payload: stowed, enclosures, repeat, .. } => {
                 self.entry("stored", place, leaf, None);
                 self.payload = Some(payload(stowed, opener));
                 self.enclosures = Some(*enclosures);

@@ -195,7 +195,7 @@ impl<'a> Auditor<'a> {
             Act::Appended { place, leaf, queued } => {
                 self.entry(at, place, true, leaf, Some(*queued), None, 0, false);
             }
-            Act::Stored { place, leaf, payload, enclosures, repeat } => {
+            Act::Stored { place, leaf, payload, enclosures, repeat, .. } => {
                 self.entry(at, place, false, leaf, None, Some(payload), *enclosures, *repeat);
             }
             Act::Fetched { place, leaf, payload } => self.fetched(at, place, leaf, payload),

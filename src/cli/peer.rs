@@ -7,6 +7,7 @@ use clap::{Args, Subcommand};
 use super::out::{Exit, Out, Page, own};
 use super::ping::{self, Watcher};
 use super::place::{Names, Place, unexpected};
+use super::status::rounded;
 use super::{ask, safe, when};
 use crate::api::{Client, Failure, PeerAction, PeerAdd, PeerView, Reply, Request, code};
 use crate::identity::{Fingerprint, Introduction, MAX_INTRODUCTION_BYTES};
@@ -295,6 +296,7 @@ pub fn show(page: &mut Page, names: &Names, view: &PeerView) {
                 format!("{}: {} entries, receipt for {}", view.own_log, view.own_size, view.own_receipted),
             ),
         ),
+        ("today from it", format!("{} of {}", rounded(view.today_bytes), rounded(view.quota_bytes))),
         ("its log", log(&view.peer_log, format!("{}: {} entries held", view.peer_log, view.peer_size))),
     ]);
 }

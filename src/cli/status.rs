@@ -133,7 +133,7 @@ fn trouble(page: &mut Page, it: &Trouble) {
 }
 
 /// A size to one place, for people.
-fn rounded(bytes: u64) -> String {
+pub(super) fn rounded(bytes: u64) -> String {
     for (unit, factor) in [("GiB", 1u64 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)] {
         if bytes >= factor {
             let tenths = bytes / (factor / 10);

@@ -14,11 +14,13 @@ mod io;
 mod mutant;
 mod record;
 
-pub use core::{ConnectionState, Core, PeerReport};
+pub use core::{
+    ANSWERS_WAITING, ConnectionState, Core, PeerReport, QUOTA_RESERVE_PART, WANTED_FILES, WANTED_FILES_URGENT,
+};
 pub use env::{Env, Sealed};
 pub use fold::{
-    Author, Fence, Fetching, Fold, Frozen, Holder, Item, OwnHead, OwnVolume, Peer, PeerHead, PeerStatus, PeerVolume,
-    QueueKey, RECENT_IDS, Recent, Wanted,
+    Author, DAY_MS, ENTRY_COST, Fence, Fetching, Fold, Frozen, HEAD_COST, HELD_VOLUMES, Holder, Item, MISSING_SPANS,
+    Missing, OwnHead, OwnVolume, Peer, PeerHead, PeerStatus, PeerVolume, QueueKey, RECENT_IDS, Recent, Usage, Wanted,
 };
 pub use gate::Stored;
 pub use io::{

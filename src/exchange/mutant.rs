@@ -39,6 +39,11 @@ pub enum Mutant {
     SignWhenTold,
     RequeueTwice,
     NameMoreThanHeld,
+    IgnoreQuota,
+    TakeEveryFile,
+    RecordKnownHeads,
+    WithdrawReceipted,
+    TakeAnyLabel,
 }
 
 impl Mutant {
@@ -77,6 +82,11 @@ impl Mutant {
         Self::SignWhenTold,
         Self::RequeueTwice,
         Self::NameMoreThanHeld,
+        Self::IgnoreQuota,
+        Self::TakeEveryFile,
+        Self::RecordKnownHeads,
+        Self::WithdrawReceipted,
+        Self::TakeAnyLabel,
     ];
 }
 

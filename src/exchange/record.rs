@@ -124,7 +124,7 @@ pub enum Act {
     /// A peer's receipt for an own log.
     Receipt { place: Place, lines: Vec<String> },
     /// An entry of a peer's log.
-    Stored { place: Place, leaf: Leaf, payload: Stowed, enclosures: u32, repeat: bool },
+    Stored { place: Place, leaf: Leaf, payload: Stowed, enclosures: u32, file_bytes: u64, repeat: bool },
     /// A head of a peer's log and the own receipt for it (none in a refill over missing bodies).
     Cosigned { place: Place, root: Hash, author_lines: Vec<String>, lines: Vec<String> },
     /// An entry of an own log, got back from its holder.

@@ -17,7 +17,7 @@ use super::fetch::FetchReply;
 use super::frames::{Fault, FrameReader};
 use super::holder::Back;
 use super::layer::{Ended, EndedBy, varint};
-use super::limits::{CONTROL_QUEUE, ENCLOSURE_BUDGET, ENCLOSURES_AT_ONCE, Limits, PUSH_QUEUE_BYTES};
+use super::limits::{CONTROL_QUEUE, ENCLOSURE_BUDGET, ENCLOSURES_AT_ONCE, FETCHES_AT_ONCE, Limits, PUSH_QUEUE_BYTES};
 use super::{author, control, holder};
 use crate::exchange::{CloseCode, ConnId, Dialler};
 use crate::identity::PeerIdentity;
@@ -39,6 +39,8 @@ pub(super) struct Connection {
     pub(super) budget: Arc<Semaphore>,
     /// Files that may still be asked for at once.
     pub(super) turns: Arc<Semaphore>,
+    /// FETCHes that may still be answered at once.
+    answers: Arc<Semaphore>,
     pub(super) paused: watch::Sender<bool>,
     /// What is known of silences.
     pub(super) watch: Mutex<Watch>,
@@ -78,6 +80,7 @@ impl Connection {
             push_waiting: AtomicU64::new(0),
             budget: Arc::new(Semaphore::new(usize::try_from(ENCLOSURE_BUDGET).unwrap_or(Semaphore::MAX_PERMITS))),
             turns: Arc::new(Semaphore::new(ENCLOSURES_AT_ONCE)),
+            answers: Arc::new(Semaphore::new(FETCHES_AT_ONCE)),
             paused: watch::Sender::new(false),
             watch: Mutex::default(),
             overdue: AtomicBool::new(false),
@@ -285,7 +288,8 @@ async fn first_frame(conn: Arc<Connection>, send: SendStream, recv: RecvStream) 
     match first.0 {
         Frame::Entry(_) | Frame::Checkpoint { .. } => holder::run(conn, send, reader, first).await,
         Frame::Fetch { origin, from, to } => {
-            let reply = FetchReply::new(send, conn.limits.write);
+            let turn = conn.answers.clone().acquire_owned().await.map_err(|_| Fault::Lost)?;
+            let reply = FetchReply::new(send, conn.limits.write, turn);
             conn.report(NetEvent::FetchRequest { conn: id, origin, from, to, reply }).await;
             Ok(())
         }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use quinn::SendStream;
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout;
 
 use super::author::encode;
@@ -56,11 +57,15 @@ async fn read_answer(conn: &Connection, origin: Origin, from: u64, to: u64) -> R
 
 /// Answers a FETCH. Dropped without an answer it resets the stream, and the asker learns that there is none.
 #[derive(Debug)]
-pub struct FetchReply(FrameWriter);
+pub struct FetchReply {
+    writer: FrameWriter,
+    /// Until it is dropped, no other FETCH of this connection is answered.
+    _turn: OwnedSemaphorePermit,
+}
 
 impl FetchReply {
-    pub(super) fn new(send: SendStream, within: Duration) -> Self {
-        Self(FrameWriter::new(send, within, PRIORITY))
+    pub(super) fn new(send: SendStream, within: Duration, turn: OwnedSemaphorePermit) -> Self {
+        Self { writer: FrameWriter::new(send, within, PRIORITY), _turn: turn }
     }
 
     /// Sends the first [`FETCH_ANSWER`] bytes of `entries`, at least one, and the note that covers them. What the asker
@@ -74,8 +79,8 @@ impl FetchReply {
         });
         let fits = fits.count();
         entries.truncate(fits);
-        if self.0.write_pieces(encode(entries, note)).await.is_ok() {
-            self.0.finish();
+        if self.writer.write_pieces(encode(entries, note)).await.is_ok() {
+            self.writer.finish();
         }
     }
 }

@@ -11,7 +11,7 @@ use super::author::PRIORITY;
 use super::connection::Connection;
 use super::event::{NetEvent, Room};
 use super::frames::{Fault, FrameReader, FrameWriter};
-use super::limits::BACK_QUEUE;
+use super::limits::{BACK_QUEUE, HEAD_ROOM};
 use crate::exchange::{CloseCode, Pushed};
 use crate::wire::{EntryFrame, Frame};
 
@@ -126,7 +126,8 @@ impl Batch {
 
 async fn collect(conn: &Connection, stream: u64, reader: &mut FrameReader, first: (Frame, usize)) -> Result<(), Fault> {
     let limit = conn.limits.batch_bytes();
-    let window = Arc::new(Semaphore::new(usize::try_from(limit).unwrap_or(Semaphore::MAX_PERMITS)));
+    let room = usize::try_from(conn.limits.push_room()).unwrap_or(Semaphore::MAX_PERMITS);
+    let window = Arc::new(Semaphore::new(room.min(Semaphore::MAX_PERMITS)));
     let mut batch = Batch::new();
     let mut next = Some(first);
     while let Some((frame, size)) = next {
@@ -136,10 +137,11 @@ async fn collect(conn: &Connection, stream: u64, reader: &mut FrameReader, first
                 if batch.bytes > limit {
                     return Err(Fault::Close(CloseCode::Flood, format!("a batch of more than {limit} bytes")));
                 }
-                take(&window, &mut batch.taken, size).await;
+                take(&window, &mut batch.taken, size as u64).await;
                 batch.entries.push(*entry);
             }
             Frame::Checkpoint { note } => {
+                take(&window, &mut batch.taken, HEAD_ROOM).await;
                 let Batch { entries, taken, .. } = std::mem::replace(&mut batch, Batch::new());
                 // A note may be kept for long; it must not keep a whole read buffer with it.
                 let pushed = Pushed { entries, note: Bytes::copy_from_slice(&note) };
@@ -156,8 +158,8 @@ async fn collect(conn: &Connection, stream: u64, reader: &mut FrameReader, first
 }
 
 /// Takes `size` bytes of the window, waiting until earlier batches are dealt with. A batch within its limit cannot wait
-/// for itself: the window is as large as the largest batch.
-async fn take(window: &Arc<Semaphore>, taken: &mut Option<OwnedSemaphorePermit>, size: usize) {
+/// for itself: the window is as large as the largest batch with its head.
+async fn take(window: &Arc<Semaphore>, taken: &mut Option<OwnedSemaphorePermit>, size: u64) {
     let size = u32::try_from(size).unwrap_or(u32::MAX);
     let permit = window.clone().acquire_many_owned(size).await.expect("never closed");
     match taken {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::wire::{FRAME_HEAD, MAX_FRAME};
+use crate::wire::{FRAME_HEAD, MAX_FRAME, MAX_NOTE};
 
 const MIB: u64 = 1 << 20;
 
@@ -36,6 +36,14 @@ pub const ENCLOSURE_PIECE: usize = 64 << 10;
 
 /// Bytes of entries in the answer to one FETCH. The asker asks again for what is missing.
 pub const FETCH_ANSWER: u64 = 4 * MIB;
+
+/// FETCHes of one peer that are answered at once. An asker asks for one piece after another; each answer lies in memory
+/// until the asker has read it.
+pub const FETCHES_AT_ONCE: usize = 1;
+
+/// Bytes of the push window that a head takes until it is answered, whatever its length: the answer may be a note of that
+/// size. Heads without entries would cost nothing otherwise, and a slow disk lets their answers wait.
+pub const HEAD_ROOM: u64 = MAX_NOTE as u64;
 
 /// Bytes handed to QUIC in one write of a batch.
 pub const WRITE_PIECE: usize = 256 << 10;
@@ -133,6 +141,11 @@ impl Limits {
     /// Bytes of entries in one batch, and of all batches of a push stream that the shell has not yet done with.
     pub fn batch_bytes(&self) -> u64 {
         self.push_window.saturating_add(PUSH_EXEMPT + FRAME_BYTES)
+    }
+
+    /// Bytes of pushes that lie in memory until they are dealt with: the largest batch and its head.
+    pub fn push_room(&self) -> u64 {
+        self.batch_bytes().saturating_add(HEAD_ROOM)
     }
 
     /// Credit that a connection grants: a full push, every enclosure stream, and a stream window for all others.

@@ -38,7 +38,13 @@ pub(super) struct Enclosures {
     /// Files that were held and are so no more.
     lost: BTreeMap<(EntryId, u32), NodeName>,
     fetching: HashSet<NodeName>,
+    /// At which file the last attempt with a peer broke off.
+    broke: HashMap<NodeName, (EntryId, u32)>,
 }
+
+/// Places in the journal that are remembered before those that nobody needs any more are looked for: the index knows
+/// them all, only less quickly.
+const MAX_RECORDS: usize = 8_192;
 
 /// A file that is wanted.
 #[derive(Clone, Copy, Debug)]
@@ -63,19 +69,34 @@ impl Enclosures {
 
     /// Starts to fetch from every peer that is up and of whose messages files are wanted.
     pub(super) fn look(&mut self, core: &Core, links: &Links, node: &Arc<Node>) {
-        let mut wanted: HashMap<NodeName, Vec<Wanted>> = HashMap::new();
-        let lost = self.lost.iter().map(|((entry, ordinal), peer)| (*peer, *entry, *ordinal));
-        for (peer, entry, ordinal) in core.fold().wanted().chain(lost) {
-            let record = self.records.get(&entry).copied();
-            wanted.entry(peer).or_default().push(Wanted { entry, ordinal, record });
+        let peers = &core.fold().peers;
+        if self.records.len() > MAX_RECORDS {
+            let open = |entry: &EntryId| peers.values().any(|peer| peer.theirs.wanted.contains_key(entry));
+            self.records.retain(|entry, _| open(entry));
         }
-        let open: HashSet<EntryId> = wanted.values().flatten().map(|wanted| wanted.entry).collect();
-        self.records.retain(|entry, _| open.contains(entry));
-        for (peer, files) in wanted {
-            let Some(conn) = core.report(peer).and_then(|report| report.conn) else { continue };
-            if self.fetching.insert(peer) {
-                tokio::spawn(fetch_all(node.clone(), links.net().clone(), peer, conn, files));
+        for (peer, known) in peers {
+            let lost: Vec<(EntryId, u32)> =
+                self.lost.iter().filter(|(_, of)| *of == peer).map(|(file, _)| *file).collect();
+            if known.theirs.wanted_files == 0 && lost.is_empty() {
+                continue;
             }
+            let Some(conn) = core.report(*peer).and_then(|report| report.conn) else { continue };
+            if !self.fetching.insert(*peer) {
+                continue;
+            }
+            // HELD would say more than the receipt: files of what has none yet are not asked for.
+            let wanted = known.theirs.wanted.iter().filter(|(_, wanted)| known.theirs.is_receipted(wanted.target));
+            let mut files: Vec<Wanted> = wanted
+                .flat_map(|(entry, wanted)| wanted.left.iter().map(|ordinal| (*entry, *ordinal)))
+                .chain(lost)
+                .map(|(entry, ordinal)| Wanted { entry, ordinal, record: self.records.get(&entry).copied() })
+                .collect();
+            if let Some(broke) = self.broke.remove(peer) {
+                // A file at which the last attempt broke off may be the cause: it comes last this time.
+                let at = files.partition_point(|file| (file.entry, file.ordinal) <= broke);
+                files.rotate_left(at);
+            }
+            tokio::spawn(fetch_all(node.clone(), links.net().clone(), *peer, conn, files));
         }
     }
 
@@ -91,9 +112,10 @@ impl Enclosures {
         self.lost.remove(&(entry, ordinal));
     }
 
-    /// The task for a peer has ended: there may be more.
-    pub(super) fn ended(&mut self, peer: NodeName) {
+    /// The task for a peer has ended, perhaps at a file: there may be more.
+    pub(super) fn ended(&mut self, peer: NodeName, broke: Option<(EntryId, u32)>) {
         self.fetching.remove(&peer);
+        self.broke.extend(broke.map(|file| (peer, file)));
     }
 }
 
@@ -125,7 +147,7 @@ enum Stop {
 }
 
 async fn fetch_all(node: Arc<Node>, net: NetHandle, peer: NodeName, conn: ConnId, files: Vec<Wanted>) {
-    let mut pause = Duration::ZERO;
+    let (mut pause, mut broke) = (Duration::ZERO, None);
     for wanted in files {
         let Wanted { entry, ordinal, .. } = wanted;
         match fetch_one(&node, &net, conn, wanted).await {
@@ -140,7 +162,7 @@ async fn fetch_all(node: Arc<Node>, net: NetHandle, peer: NodeName, conn: ConnId
                 node.feed(Input::EnclosureEnded { peer, entry, ordinal, code });
             }
             Err(Stop::Connection) => {
-                pause = AFTER_BREAK;
+                (pause, broke) = (AFTER_BREAK, Some((entry, ordinal)));
                 break;
             }
             Err(Stop::Later(why)) => {
@@ -150,7 +172,7 @@ async fn fetch_all(node: Arc<Node>, net: NetHandle, peer: NodeName, conn: ConnId
         }
     }
     tokio::time::sleep(pause).await;
-    let _ = node.orders.send(Order::FilesEnded(peer));
+    let _ = node.orders.send(Order::FilesEnded(peer, broke));
 }
 
 async fn fetch_one(node: &Arc<Node>, net: &NetHandle, conn: ConnId, wanted: Wanted) -> Result<End, Stop> {

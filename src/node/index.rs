@@ -142,6 +142,14 @@ impl Lookup {
         Ok(rows)
     }
 
+    /// The record of the newest receipt that this node gave for a volume of a peer's log.
+    pub(super) fn newest_receipt(&self, origin: Origin) -> Option<u64> {
+        let log = LogId { peer: origin.from, own: false, volume: origin.volume };
+        let receipted = self.store.log(&log).ok().flatten()?.receipted;
+        let receipt = self.store.receipt(&log, receipted.checked_sub(1)?).ok().flatten()?;
+        Some(receipt.record)
+    }
+
     /// Compares every row with the journal and adds what was found to a verification.
     pub(super) fn verify_into(&self, view: &mut VerifyView) {
         match self.store.verify_against(&self.journal) {

@@ -26,6 +26,7 @@ mod on_message;
 mod order;
 mod perform;
 mod push;
+mod ranges;
 mod refusals;
 mod reload;
 mod roster;

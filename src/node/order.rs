@@ -47,7 +47,7 @@ pub(super) enum Order {
     /// A push has been put together.
     Resolved(Resolved),
     /// The task that fetched a peer's files has ended.
-    FilesEnded(NodeName),
+    FilesEnded(NodeName, Option<(EntryId, u32)>),
     /// A file that was held is lost or damaged.
     FileLost {
         /// Whose message.

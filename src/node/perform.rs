@@ -32,9 +32,7 @@ impl Turn {
                 self.links.control(conn, &Frame::NotNow { reason, retry_after_ms });
             }
             Action::Fetch { conn, origin, from, to } => self.links.fetch(conn, origin, from, to, &self.node),
-            Action::RangeAt { origin, size } => {
-                self.read(move |node| Input::Range { origin, size, range: history::range_at(node, origin, size) });
-            }
+            Action::RangeAt { origin, size } => self.ranges.read(origin, size, &self.node),
             Action::PrefixOf { origin, size, upto } => self.read(move |node| {
                 let growth = history::growth_of(node, origin, size, upto);
                 Input::Prefix { origin, size, upto, growth }
@@ -87,7 +85,13 @@ impl Turn {
             Effect::Fault { conn, code, origin, index, proof } => {
                 self.links.back(conn, &Frame::Fault { code, origin, index, proof });
             }
-            Effect::Show(shown) => shown.into_iter().for_each(|one| self.show(one)),
+            Effect::Show(shown) => {
+                let files = shown.iter().any(|one| one.enclosures > 0 && one.refused.is_none());
+                shown.into_iter().for_each(|one| self.show(one));
+                if files {
+                    self.enclosures.look(&self.core, &self.links, &self.node);
+                }
+            }
             Effect::Delivered { .. } => {}
             Effect::Answer { token, answer } => self.answer(token, answer),
         }
@@ -95,9 +99,6 @@ impl Turn {
 
     fn show(&mut self, shown: Shown) {
         let peer = shown.place.peer;
-        if shown.enclosures > 0 && shown.refused.is_none() {
-            self.enclosures.look(&self.core, &self.links, &self.node);
-        }
         let Some(header) = shown.header.filter(|header| !header.is_machine()) else { return };
         if !shown.repeat && shown.refused.is_none() {
             self.node.pager.shown(Metadata::of(peer, &header, shown.enclosures));
@@ -113,7 +114,11 @@ impl Turn {
     }
 
     fn notice(&mut self, now: Millis, notice: &Notice) {
-        standing::log(notice);
+        if self.node.standing().is_news(now, notice) {
+            standing::log(notice);
+        } else {
+            tracing::debug!(?notice, "the same again");
+        }
         self.node.standing().note(now, notice);
         if let Some((peer, cause)) = Cause::of(notice) {
             self.stands_still(now, peer, cause);

@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use super::history;
 use super::order::Node;
-use crate::exchange::Core;
+use crate::exchange::{Act, Core};
 use crate::journal::{EnclosureError, EnclosureReader, SlotError};
 use crate::name::{EntryId, NodeName, Origin};
 use crate::net::{EnclosureReply, FETCH_ANSWER, FetchReply};
@@ -32,32 +32,53 @@ pub(super) fn fetch(
         tracing::debug!(%peer, %origin, "a log was asked for that is not the peer's own");
         return;
     }
-    let Some((size, note)) = held(core, origin) else { return };
-    let to = to.min(size);
-    if from >= to {
-        return;
-    }
+    let in_memory = held(core, origin);
     let node = node.clone();
     tokio::spawn(async move {
-        let read = tokio::task::spawn_blocking(move || history::load(&node, origin, from, to, FETCH_ANSWER));
-        match read.await {
-            Ok(entries) if !entries.is_empty() => reply.send(entries, note).await,
+        let read = move || {
+            let (size, note) = in_memory.or_else(|| held_long_ago(&node, origin))?;
+            let to = to.min(size);
+            (from < to).then(|| (history::load(&node, origin, from, to, FETCH_ANSWER), note))
+        };
+        match tokio::task::spawn_blocking(read).await {
+            Ok(None) => tracing::debug!(%origin, from, "nothing that was asked for is held"),
+            Ok(Some((entries, note))) if !entries.is_empty() => reply.send(entries, note).await,
             Ok(_) | Err(_) => tracing::warn!(%origin, from, "entries that the peer asked for cannot be read"),
         }
     });
+}
+
+/// Size and newest receipted note of a volume that is older than those in memory. What the index says is read in the
+/// journal.
+fn held_long_ago(node: &Node, origin: Origin) -> Option<(u64, Bytes)> {
+    let record = node.index.newest_receipt(origin)?;
+    match history::record(node, record).ok()?.act {
+        Act::Cosigned { place, root, author_lines, lines }
+            if (place.peer, place.volume) == (origin.from, origin.volume) =>
+        {
+            let head = Head { origin, size: place.index, root };
+            Some((place.index, text(&head, &author_lines, &lines)))
+        }
+        _ => None,
+    }
 }
 
 /// Size and newest note of a volume that this node holds.
 fn held(core: &Core, origin: Origin) -> Option<(u64, Bytes)> {
     let volume = core.fold().peers.get(&origin.from)?.theirs.volumes.get(&origin.volume)?;
     let head = volume.head.as_ref()?;
-    let mut text = Head { origin, size: head.size, root: head.root }.text();
+    let at = Head { origin, size: head.size, root: head.root };
+    Some((head.size, text(&at, &head.author_lines, &head.lines)))
+}
+
+fn text(head: &Head, author_lines: &[String], lines: &[String]) -> Bytes {
+    let mut text = head.text();
     text.push('\n');
-    for line in head.author_lines.iter().chain(&head.lines) {
+    for line in author_lines.iter().chain(lines) {
         text.push_str(line);
         text.push('\n');
     }
-    Some((head.size, text.into()))
+    text.into()
 }
 
 /// A file as far as it can be given to a peer.

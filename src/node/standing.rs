@@ -13,6 +13,9 @@ use crate::wire::NotNowReason;
 /// How long a NOT_NOW is shown: the longest pause that a peer's word can bring about.
 pub const NOT_NOW_HOLDS: Duration = Duration::from_secs(300);
 
+/// After a fault with a peer the next ones within this time are no news: the peer decides how many there are.
+pub const FAULT_QUIET: Duration = Duration::from_secs(10);
+
 /// How things stand with one peer.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PeerStanding {
@@ -84,6 +87,22 @@ impl Standing {
         }
     }
 
+    /// Whether a notice deserves a line of its own: what a peer can say over and over again is told once in a while.
+    pub fn is_news(&self, now: Millis, notice: &Notice) -> bool {
+        let known = |peer: &NodeName| self.peers.get(peer);
+        match notice {
+            Notice::NotNow { peer, reason } => {
+                known(peer).and_then(|peer| peer.not_now).filter(|(at, _)| is_fresh(now, *at)).map(|it| it.1)
+                    != Some(*reason)
+            }
+            Notice::Fault { peer, .. } => {
+                let last = known(peer).and_then(|peer| peer.fault.as_ref()).map(|(at, _)| *at);
+                last.is_none_or(|last| now.since(last) > FAULT_QUIET)
+            }
+            _ => true,
+        }
+    }
+
     /// Takes in a notice of the core.
     pub fn note(&mut self, now: Millis, notice: &Notice) {
         match notice {
@@ -121,8 +140,10 @@ impl Standing {
                     self.damages.push(what);
                 }
             }
+            Notice::TakesAgain { peer } => self.peer(*peer).not_now = None,
             // The core's own report tells of these.
-            Notice::Fenced { .. }
+            Notice::SaidNotNow { .. }
+            | Notice::Fenced { .. }
             | Notice::Frozen { .. }
             | Notice::VolumeOpened { .. }
             | Notice::Behind { .. }
@@ -137,7 +158,10 @@ impl Standing {
 pub fn words(reason: NotNowReason) -> &'static str {
     match reason {
         NotNowReason::Disk => "its disk is full",
-        NotNowReason::Quota => "a quota there is used up",
+        NotNowReason::Quota => {
+            "it has taken as much from this node as it takes in a day (UTC), or waits for its receipts; IMMEDIATE and \
+             FLASH still pass"
+        }
         NotNowReason::Busy => "it is busy",
         NotNowReason::Behind => "it is fetching its own history",
         NotNowReason::Restricted => "a certificate or revocation list has expired",
@@ -145,6 +169,17 @@ pub fn words(reason: NotNowReason) -> &'static str {
         NotNowReason::SecondInstance => "two instances of one node are alive",
         NotNowReason::Clock => "the clocks differ too much",
         NotNowReason::Unknown => "for a reason that this version does not know",
+    }
+}
+
+/// What this node says to a peer, in words for its own operator.
+fn own_words(reason: NotNowReason) -> &'static str {
+    match reason {
+        NotNowReason::Disk => "this node's disk is full",
+        NotNowReason::Quota => "it has sent as much as is taken from it in a day (UTC), or takes no answers",
+        NotNowReason::Frozen => "people must agree first, or this node is fenced",
+        NotNowReason::Restricted => "it is no correspondent now",
+        _ => "it passes by itself",
     }
 }
 
@@ -162,7 +197,11 @@ pub fn log(notice: &Notice) {
         Notice::VolumeOpened { origin } => tracing::info!(%origin, "a new volume was opened"),
         Notice::Behind { origin } => tracing::warn!(%origin, "the peer holds more than this node remembers; fetching"),
         Notice::FormerKeys { origin } => {
-            tracing::warn!(%origin, "the peer holds this log under keys that are not here")
+            tracing::warn!(%origin, "the peer holds this log under keys that are not here");
+        }
+        Notice::TakesAgain { peer } => tracing::info!(%peer, "the peer takes messages again"),
+        Notice::SaidNotNow { peer, reason } => {
+            tracing::warn!(%peer, reason = own_words(*reason), "nothing more is taken from the peer for now");
         }
         Notice::NotNow { peer, reason } => tracing::info!(%peer, reason = words(*reason), "the peer says: not now"),
         Notice::Fault { peer, found_here, code, index } => {
@@ -197,5 +236,23 @@ mod tests {
         assert!(now.obstacle.is_none() && now.not_now.is_none() && now.said.is_none());
         standing.note(Millis(4), &Notice::Down { peer });
         assert!(!standing.peer(peer).up);
+    }
+
+    #[test]
+    fn what_a_peer_says_over_and_over_again_is_told_once() {
+        let peer = "XB".parse().unwrap();
+        let mut standing = Standing::default();
+        let says = |reason| Notice::NotNow { peer, reason };
+        assert!(standing.is_news(Millis(1), &says(NotNowReason::Quota)));
+        standing.note(Millis(1), &says(NotNowReason::Quota));
+        assert!(!standing.is_news(Millis(2), &says(NotNowReason::Quota)));
+        assert!(standing.is_news(Millis(2), &says(NotNowReason::Disk)));
+        standing.note(Millis(3), &Notice::TakesAgain { peer });
+        assert!(standing.is_news(Millis(4), &says(NotNowReason::Quota)));
+        let fault = Notice::Fault { peer, found_here: true, code: crate::wire::FaultCode::Gap, index: 1 };
+        assert!(standing.is_news(Millis(5), &fault));
+        standing.note(Millis(5), &fault);
+        assert!(!standing.is_news(Millis(5).after(FAULT_QUIET), &fault));
+        assert!(standing.is_news(Millis(6).after(FAULT_QUIET), &fault));
     }
 }

@@ -16,6 +16,7 @@ use super::env::NodeEnv;
 use super::links;
 use super::links::Links;
 use super::order::{Node, Order};
+use super::ranges::Ranges;
 use super::run::RunError;
 use super::snapshot::Snapshots;
 use super::standstill::Standstill;
@@ -56,6 +57,7 @@ pub(super) struct Turn {
     pub(super) links: Links,
     pub(super) enclosures: Enclosures,
     pub(super) standstill: Standstill,
+    pub(super) ranges: Ranges,
     journal: Journal,
     snapshots: Snapshots,
     orders: UnboundedReceiver<Order>,
@@ -93,6 +95,7 @@ impl Turn {
             links,
             enclosures: Enclosures::default(),
             standstill: Standstill::default(),
+            ranges: Ranges::default(),
             journal,
             snapshots,
             orders,
@@ -212,8 +215,8 @@ impl Turn {
                 }
             }
             Order::Resolved(resolved) => self.links.resolved(resolved, &self.node),
-            Order::FilesEnded(peer) => {
-                self.enclosures.ended(peer);
+            Order::FilesEnded(peer, broke) => {
+                self.enclosures.ended(peer, broke);
                 self.enclosures.look(&self.core, &self.links, &self.node);
             }
             Order::FileLost { peer, entry, ordinal } => {

@@ -41,6 +41,8 @@ pub const MIN_WINDOW: u64 = 64 << 10;
 pub const MAX_WINDOW: u64 = 256 << 20;
 /// The largest enclosure that can be allowed: offsets stay exact in every reader's JSON (2^53).
 pub const MAX_ENCLOSURE: u64 = 1 << 53;
+/// The least that a peer may be allowed in a day: several of the largest pushes, and the reserve for what is urgent.
+pub const MIN_BYTES_PER_DAY: u64 = 64 << 20;
 /// The shortest cap of the back-off: below a second a dead link becomes a busy loop.
 pub const MIN_BACKOFF: Duration = Duration::from_secs(1);
 /// The longest cap of the back-off: DOMAIN's "no back-off cliff".
@@ -104,6 +106,8 @@ pub struct PeerSettings {
     pub addresses: Vec<String>,
     /// The State's name as shown here.
     pub display_name: Option<String>,
+    /// Bytes that it may have stored here in a day; `None`: as for every peer.
+    pub bytes_per_day: Option<u64>,
 }
 
 /// The command that is run for each new message, with its metadata only.

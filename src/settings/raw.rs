@@ -17,13 +17,24 @@ use crate::name::{Desk, NodeName, State};
 pub(super) const KNOWN: [(&str, &[&str]); 9] = [
     ("node", &["state", "desk", "language"]),
     ("network", &["listen", "announce", "pq", "mix_exercise"]),
-    ("limits", &["window", "enclosure_max", "enclosures_total_max", "pings_per_day", "backoff_max", "stall"]),
+    (
+        "limits",
+        &[
+            "window",
+            "enclosure_max",
+            "enclosures_total_max",
+            "peer_bytes_per_day",
+            "pings_per_day",
+            "backoff_max",
+            "stall",
+        ],
+    ),
     ("on_message", &["command", "args", "repeat"]),
     ("log", &["format", "level"]),
     ("journal", &["segment_size", "allow_copy_on_write"]),
     ("socket", &["path", "group"]),
     ("peers", &["*"]),
-    ("peers.*", &["addresses", "display_name"]),
+    ("peers.*", &["addresses", "display_name", "bytes_per_day"]),
 ];
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -62,6 +73,7 @@ pub(super) struct RawLimits {
     pub window: Option<ByteSize>,
     pub enclosure_max: Option<ByteSize>,
     pub enclosures_total_max: Option<ByteSize>,
+    pub peer_bytes_per_day: Option<ByteSize>,
     pub pings_per_day: Option<u32>,
     pub backoff_max: Option<Span>,
     pub stall: Option<Span>,
@@ -101,6 +113,7 @@ pub(super) struct RawSocket {
 pub(super) struct RawPeer {
     pub addresses: Option<List<Address>>,
     pub display_name: Option<String>,
+    pub bytes_per_day: Option<ByteSize>,
 }
 
 /// A word that its type reads.

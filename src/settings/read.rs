@@ -207,7 +207,8 @@ impl Reading<'_> {
         leaves(root, &mut Vec::new(), &mut found);
         let mut problems = Vec::new();
         let mut wrong = |table: &str, key: &str, why: String, cure: &str| {
-            let path = [table.to_owned(), key.to_owned()];
+            let table = table.split_once('.').map_or_else(|| vec![table], |(table, peer)| vec![table, peer]);
+            let path: Vec<String> = table.into_iter().chain([key]).map(str::to_owned).collect();
             let origin = found.iter().find(|(known, _)| *known == path).and_then(|(_, value)| value.origin());
             problems.push(self.problem(&path, origin, why, cure.to_owned()));
         };
@@ -222,6 +223,7 @@ impl Reading<'_> {
             ("limits", "window", limits.window, MIN_WINDOW, MAX_WINDOW),
             ("limits", "enclosure_max", limits.enclosure_max, 0, MAX_ENCLOSURE),
             ("limits", "enclosures_total_max", limits.enclosures_total_max, limits.enclosure_max, MAX_ENCLOSURE),
+            ("limits", "peer_bytes_per_day", limits.bytes_per_day, MIN_BYTES_PER_DAY, MAX_ENCLOSURE),
             ("journal", "segment_size", settings.journal.segment_size, MIN_SEGMENT, MAX_SEGMENT),
         ] {
             if !(least..=most).contains(&value) {
@@ -242,6 +244,10 @@ impl Reading<'_> {
                 };
                 wrong(table, key, why, "Choose a longer or shorter time.");
             }
+        }
+        for (node, bytes) in limits.bytes_per_day_of.iter().filter(|(_, bytes)| **bytes < MIN_BYTES_PER_DAY) {
+            let why = format!("{} is less than {}", ByteSize(*bytes), ByteSize(MIN_BYTES_PER_DAY));
+            wrong(&format!("peers.{node}"), "bytes_per_day", why, "Choose a larger size, or suspend the peer.");
         }
         if settings.listen.is_empty() {
             wrong("network", "listen", "the list is empty".to_owned(), "A node listens on at least one UDP address.");
@@ -320,6 +326,7 @@ fn fill(settings: &mut Settings, raw: Raw) {
     set(&mut settings.exchange.window, raw.limits.window.map(|size| size.0));
     set(&mut settings.exchange.enclosure_max, raw.limits.enclosure_max.map(|size| size.0));
     set(&mut settings.exchange.enclosures_total_max, raw.limits.enclosures_total_max.map(|size| size.0));
+    set(&mut settings.exchange.bytes_per_day, raw.limits.peer_bytes_per_day.map(|size| size.0));
     set(&mut settings.exchange.pings_per_day, raw.limits.pings_per_day);
     set(&mut settings.exchange.backoff_max, raw.limits.backoff_max.map(|span| span.0));
     set(&mut settings.exchange.stall, raw.limits.stall.map(|span| span.0));
@@ -338,6 +345,8 @@ fn fill(settings: &mut Settings, raw: Raw) {
     for (node, peer) in raw.peers {
         let addresses = peer.addresses.map(|list| list.0).unwrap_or_default().iter().map(ToString::to_string).collect();
         let display_name = peer.display_name.filter(|name| !name.is_empty());
-        settings.peers.insert(node, PeerSettings { addresses, display_name });
+        let bytes_per_day = peer.bytes_per_day.map(|size| size.0);
+        settings.exchange.bytes_per_day_of.extend(bytes_per_day.map(|bytes| (node, bytes)));
+        settings.peers.insert(node, PeerSettings { addresses, display_name, bytes_per_day });
     }
 }

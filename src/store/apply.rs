@@ -39,7 +39,7 @@ pub(super) fn apply(batch: &mut Batch, tree: &sled::Tree, number: u64, record: &
             let time = receipt_time(lines, place.peer);
             receipted(batch, tree, own(place), place.index, time, number)
         }
-        Act::Stored { place, leaf, payload, enclosures, repeat } => {
+        Act::Stored { place, leaf, payload, enclosures, repeat, .. } => {
             let item = Item { number, time: record.time, body_len: leaf.body_len(), enclosures: *enclosures };
             stored(batch, tree, place, leaf, payload, item, *repeat)
         }

@@ -129,6 +129,29 @@ impl Header {
     }
 }
 
+/// Whether this version knows the numbers in a header that [`Header`] reads as their most careful value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Understood {
+    /// TLP and PAP.
+    pub labels: bool,
+    /// Both desks.
+    pub desks: bool,
+}
+
+impl Understood {
+    /// Looks at a header's bytes; nothing is understood of what is no header.
+    pub fn of(header: &Bytes) -> Self {
+        let Ok(message) = super::decode::<proto::Header>("header", header.clone()) else {
+            return Self { labels: false, desks: false };
+        };
+        let desk = |number| number == 0 || Desk::from_number(number).is_some();
+        Self {
+            labels: Tlp::from_number(message.tlp).is_some() && Pap::from_number(message.pap).is_some(),
+            desks: desk(message.from_desk) && desk(message.to_desk),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -175,6 +198,20 @@ mod tests {
         let header = Header::decode(message.encode_to_vec().into()).unwrap();
         assert_eq!((header.tlp, header.pap, header.precedence), (Tlp::Red, Pap::Red, Precedence::Routine));
         assert_eq!((header.kind, header.known_kind()), (4711, None));
+    }
+
+    #[test]
+    fn numbers_that_this_version_does_not_know_are_noticed() {
+        let of = |message: proto::Header| Understood::of(&message.encode_to_vec().into());
+        let known = proto::Header { tlp: 4, pap: 4, from_desk: 1, to_desk: 2, ..Default::default() };
+        assert_eq!(of(known.clone()), Understood { labels: true, desks: true });
+        for message in [proto::Header { tlp: 5, ..known.clone() }, proto::Header { pap: 5, ..known.clone() }] {
+            assert_eq!(of(message), Understood { labels: false, desks: true });
+        }
+        for message in [proto::Header { from_desk: 3, ..known.clone() }, proto::Header { to_desk: 3, ..known }] {
+            assert_eq!(of(message), Understood { labels: true, desks: false });
+        }
+        assert_eq!(Understood::of(&Bytes::from_static(&[0xff])), Understood { labels: false, desks: false });
     }
 
     #[test]

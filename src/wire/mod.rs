@@ -17,7 +17,7 @@ pub use frame::{
     EnclosureAbsent, EntryFrame, FRAME_HEAD, FaultCode, Frame, FrameHead, Hello, LogState, NotNowReason, TrustKind,
     TrustPart, frame_head,
 };
-pub use header::{Header, Target};
+pub use header::{Header, Target, Understood};
 pub use limits::*;
 pub use machine::{
     ErasedBody, HeadRef, KeyBody, RevokedKey, SealBody, SigningKey, Span, VolumeBody, VolumeReason, refused_body,

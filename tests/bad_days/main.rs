@@ -6,6 +6,7 @@ mod disks;
 mod doctor;
 mod durable_order;
 mod faults;
+mod greedy;
 mod peers;
 mod raw;
 #[allow(dead_code, reason = "it serves other tests too")]

@@ -18,16 +18,16 @@ use crate::world::listens;
 /// Strangers that knock while messages pass.
 const STRANGERS: usize = 1_000;
 
-struct Stage {
-    a: Rig,
-    b: Rig,
-    c: Rig,
-    _folder: tempfile::TempDir,
+pub struct Stage {
+    pub a: Rig,
+    pub b: Rig,
+    pub c: Rig,
+    pub _folder: tempfile::TempDir,
 }
 
 impl Stage {
     /// XA with the peers XB, whose daemon is stopped, and XC, which is up.
-    async fn new() -> Self {
+    pub async fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let [mut a, mut b, mut c] = ["XA", "XB", "XC"].map(|name| Rig::new(folder.path(), name, RootOf::TheState));
         a.start().await;
@@ -43,14 +43,14 @@ impl Stage {
     }
 
     /// XA serves its other peer, both ways.
-    async fn serves(&self, what: &str) {
+    pub async fn serves(&self, what: &str) {
         for (from, to) in [(&self.a, &self.c), (&self.c, &self.a)] {
             let sent = from.send(message(to, what, WaitFor::Receipt)).await;
             assert_eq!(sent.state, MessageState::Delivered, "after {what}");
         }
     }
 
-    async fn is_well(&self) {
+    pub async fn is_well(&self) {
         in_good_order(&self.a.log());
         self.a.all_holds().await;
         self.c.all_holds().await;
@@ -227,7 +227,7 @@ fn origin(text: &str) -> Origin {
     text.parse().unwrap()
 }
 
-fn entry(index: u64, size: usize) -> Frame {
+pub fn entry(index: u64, size: usize) -> Frame {
     let (salt, body) = ([3; 32], Bytes::from(vec![1; size]));
     let leaf = Leaf::new(commitment(&salt, &body), size, b"\xff\xff not a header").unwrap();
     Frame::Entry(Box::new(EntryFrame { index, leaf, payload: Payload::Present { salt, body } }))

@@ -152,6 +152,9 @@ pub fn peer() -> PeerView {
         own_receipted: 0,
         peer_log: String::new(),
         peer_size: 0,
+        today_bytes: 0,
+        quota_bytes: 4 << 30,
+        not_taken: String::new(),
     }
 }
 

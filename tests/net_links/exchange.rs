@@ -2,7 +2,9 @@
 
 use bytes::Bytes;
 use verbale::exchange::{CloseCode, ConnId, FetchFault};
-use verbale::net::{ENCLOSURE_ANSWER, EnclosureFault, EndedBy, FETCH_ANSWER, Layer, Limits, NetEvent, NetHandle};
+use verbale::net::{
+    ENCLOSURE_ANSWER, EnclosureFault, EndedBy, FETCH_ANSWER, HEAD_ROOM, Layer, Limits, NetEvent, NetHandle,
+};
 use verbale::wire::{EnclosureAbsent, FaultCode, Frame, NotNowReason};
 
 use crate::rig::{Pair, entry, entry_id, note, origin, soon};
@@ -41,7 +43,8 @@ async fn a_head_without_entries_is_a_push() {
     let mut pair = Pair::up(Limits::default()).await;
     pair.b.net.push(pair.at_b, Vec::new(), note());
     let (pushed, room) = pair.a.pushed().await;
-    assert!(pushed.entries.is_empty() && room.bytes() == 0);
+    assert!(pushed.entries.is_empty());
+    assert_eq!(room.bytes() as u64, HEAD_ROOM, "a head without entries is not free");
     assert_eq!(pushed.note, note());
 }
 
@@ -254,7 +257,7 @@ async fn a_batch_at_its_limit_passes_and_one_byte_more_is_a_flood() {
     let mut pair = Pair::up(limits).await;
     for bytes in [limit - 1, limit] {
         pair.a.net.push(pair.at_a, exactly(bytes), note());
-        assert_eq!(pair.b.pushed().await.1.bytes() as u64, bytes);
+        assert_eq!(pair.b.pushed().await.1.bytes() as u64, bytes + HEAD_ROOM, "the batch, and its head");
     }
     pair.a.net.push(pair.at_a, exactly(limit + 1), note());
     assert_eq!(pair.b.closed().await.code, Some(CloseCode::Flood));

@@ -204,6 +204,7 @@ impl Pair {
             leaf,
             payload: clear(salt, &body),
             enclosures: 0,
+            file_bytes: 0,
             repeat: false,
         });
     }
@@ -275,7 +276,14 @@ impl Pair {
         let places = self.place(from, index);
         self.logs[from].push(&leaf);
         self.sides[from].act(Act::Appended { place: places[from], leaf: leaf.clone(), queued });
-        self.sides[1 - from].act(Act::Stored { place: places[1 - from], leaf, payload, enclosures, repeat: false });
+        self.sides[1 - from].act(Act::Stored {
+            place: places[1 - from],
+            leaf,
+            payload,
+            enclosures,
+            file_bytes: 0,
+            repeat: false,
+        });
         index
     }
 

@@ -408,6 +408,11 @@ impl Ledger {
         let copy = self.held.get(&origin).ok_or_else(|| format!("cosigned {place:?} without an entry"))?;
         check(copy.size() == place.index, || format!("I2: cosigned {place:?} over {} entries", copy.size()))?;
         check(copy.root_at(place.index) == Some(*root), || format!("I2: cosigned another root: {place:?}"))?;
+        let known_head =
+            copy.heads.get(&place.index).is_some_and(|(_, known)| author_lines.iter().all(|line| known.contains(line)));
+        let receipt = copy.receipts.get(&place.index);
+        let nothing_new = known_head && lines.iter().all(|line| receipt.is_some_and(|known| known.contains(line)));
+        check(!nothing_new, || format!("a head of which all was here is recorded once more: {place:?}"))?;
         let before = copy.heads.last_key_value().map_or(0, |(size, _)| *size);
         check(before <= place.index, || format!("I5: cosigned {place:?} after {before}"))?;
         check(self.author_signed(origin, place.index, *root, author_lines, known), || {

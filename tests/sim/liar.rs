@@ -15,6 +15,7 @@ use verbale::wire::{
     SigningKey, VolumeBody, VolumeReason, commitment,
 };
 
+use super::bounds::Greed;
 use super::keys::Keys;
 use super::rng::Rng;
 use super::wire::{End, Message};
@@ -52,12 +53,13 @@ pub struct Liar {
     theirs: BTreeMap<NodeName, Kept>,
     /// How far a peer holds the own log, as it last said.
     held: BTreeMap<Origin, u64>,
+    greed: Rng,
 }
 
 impl Liar {
-    pub fn new(me: NodeName, keys: Keys) -> Self {
+    pub fn new(me: NodeName, keys: Keys, greed: Rng) -> Self {
         let (mine, left, theirs, held) = Default::default();
-        Self { me, keys, boot: BootNonce([7; 16]), mine, left, theirs, held }
+        Self { me, keys, boot: BootNonce([7; 16]), mine, left, theirs, held, greed }
     }
 
     fn log_lines(&self, head: &Head) -> Vec<Line> {
@@ -205,6 +207,15 @@ impl Liar {
             };
             kept.entries.push(next);
         }
+        let greed = Greed::draw(&mut self.greed);
+        for (body, precedence, more) in greed.messages(&mut self.greed) {
+            kept.entries.push(greedy(&mut self.greed, kept.size(), body, precedence, more));
+        }
+        if matches!(greed, Greed::KnownHead) && from > 0 && kept.size() == held.unwrap_or(0) {
+            let (origin, size) = (kept.origin.expect("open"), kept.size());
+            let root = kept.root(size);
+            return Pushed { entries: Vec::new(), note: self.note(origin, size, root) };
+        }
         let (origin, size) = (kept.origin.expect("open"), kept.size());
         let from = if rng.chance(50) { rng.below(size + 1) } else { from };
         let mut pushed = Pushed { entries: kept.entries[from as usize..].to_vec(), note: Bytes::new() };
@@ -331,9 +342,10 @@ fn not_now(rng: &mut Rng) -> Message {
         NotNowReason::Frozen,
         NotNowReason::SecondInstance,
         NotNowReason::Behind,
+        NotNowReason::Quota,
     ];
     let millis = if rng.chance(100) { u64::MAX } else { rng.below(20_000) };
-    Message::NotNow { reason: *rng.pick(&reasons).expect("five"), retry_after: Duration::from_millis(millis) }
+    Message::NotNow { reason: *rng.pick(&reasons).expect("six"), retry_after: Duration::from_millis(millis) }
 }
 
 fn entry(rng: &mut Rng, index: u64, kind: Kind, body: Bytes) -> EntryFrame {
@@ -360,6 +372,15 @@ fn entry(rng: &mut Rng, index: u64, kind: Kind, body: Bytes) -> EntryFrame {
     };
     let leaf = Leaf::new(commitment(&salt, &body), body.len(), &header.encode()).expect("small");
     EntryFrame { index, leaf, payload: Payload::Present { salt, body } }
+}
+
+/// A message that asks for more than its share.
+fn greedy(rng: &mut Rng, index: u64, body: Bytes, precedence: Precedence, more: &[u8]) -> EntryFrame {
+    let plain = entry(rng, index, Kind::Notification, body);
+    let header = plain.leaf.header().expect("just written");
+    let header = Header { precedence, kind: Kind::Notification.number(), ..header };
+    let leaf = Leaf::new(plain.leaf.commitment(), plain.leaf.body_len(), &[&header.encode()[..], more].concat());
+    EntryFrame { leaf: leaf.expect("small"), ..plain }
 }
 
 impl World {

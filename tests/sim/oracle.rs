@@ -39,6 +39,8 @@ pub struct Oracle {
     pub signed: super::signed::Shown,
     /// Every line that left its maker: by origin, size and key.
     pub left: super::signed::Lines,
+    /// What each instance has stored for each liar.
+    pub used: BTreeMap<(usize, NodeName), super::bounds::Used>,
     pub delivered: u64,
     pub receipts: u64,
     pub volumes: u64,
@@ -89,13 +91,14 @@ impl World {
             _ => return,
         };
         let Some((link, end)) = self.instances[who].conns.get(conn).copied() else { return };
+        // A second HELLO is a fault of its sender, whatever it says; the connection ends and nobody reads it.
+        if matches!(input, Input::Hello { .. }) && self.links[link].halves[end].hello_again {
+            return;
+        }
         let peer = self.peer_of(link, end);
         if let Some(window) = window.filter(|_| !self.is_liar(peer)) {
             self.instances[who].windows.insert(peer, window);
         }
-        // A second HELLO is a fault of its sender, whatever it says; the connection ends.
-        let again = matches!(input, Input::Hello { .. }) && self.links[link].halves[end].hello_again;
-        let yours = yours.filter(|_| !again);
         if let Some(origin) = yours.and_then(|state| self.stranger(who, peer, state)) {
             self.oracle.strangers.entry((who, origin)).or_insert(0);
         }
@@ -127,6 +130,7 @@ impl World {
         let durable = instance.disk.records.len() as u64;
         check(group.first == durable, || format!("#{who}: group from {} on, {durable} are durable", group.first))?;
         for record in &group.records {
+            self.check_withdrawal(who, record)?;
             match &record.act {
                 Act::Signed { place, .. } => {
                     check(instance.compared.contains(&place.peer), || format!("D4: signed before Hello: {place:?}"))?;
@@ -167,6 +171,7 @@ impl World {
 
     /// Looks at a group that has become durable, after the ledger has taken it in.
     pub fn check_durable(&mut self, who: usize, group: &Group) -> Verdict {
+        self.check_bounds(who, group)?;
         let instance = &self.instances[who];
         for record in &group.records {
             match &record.act {
@@ -245,6 +250,7 @@ impl World {
             Effect::Fault { .. } => Ok(()),
             Effect::Show(shown) => {
                 for shown in shown {
+                    self.check_label(who, shown)?;
                     let place = shown.place;
                     let origin = ledger.origin(&place, false);
                     let later = |(other, copy): (&Origin, &Copy)| {

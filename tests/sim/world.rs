@@ -224,12 +224,22 @@ impl World {
             let instance = world.instance(*name, keys[name].clone(), liar);
             world.instances.push(instance);
         }
+        // A liar is given little room in every other world; drawn apart, so that the other worlds stay what they are.
+        let mut greed = Rng::new(seed).split();
+        if let Some(liar) = names.last().filter(|_| world.plan.liar && greed.chance(500)) {
+            let quota = greed.between(10_000, 300_000);
+            for instance in &mut world.instances {
+                instance.settings.bytes_per_day_of.insert(*liar, quota);
+            }
+        }
         world
     }
 
     fn instance(&mut self, name: NodeName, keys: Keys, liar: bool) -> Instance {
         let mut journal = [0; 16];
         self.rng.fill(&mut journal);
+        // Of what is drawn already, so that nothing else shifts.
+        let greed = Rng::new(u64::from_be_bytes(*journal.first_chunk().expect("sixteen bytes")));
         let window = if self.plan.small_window { self.rng.between(300, 3_000) } else { 8 << 20 };
         let env = SimEnv { rng: self.rng.split(), keys: keys.clone(), next_slot: 0, full: false };
         Instance {
@@ -251,7 +261,7 @@ impl World {
             spins: 0,
             doubt: None,
             gone: false,
-            liar: liar.then(|| Liar::new(name, keys)),
+            liar: liar.then(|| Liar::new(name, keys, greed)),
         }
     }
 

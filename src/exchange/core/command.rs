@@ -232,6 +232,7 @@ impl Core {
         session.not_now_until = None;
         session.dial_not_before = None;
         session.setbacks = 0;
+        session.left = (0, 0);
         if session.conns.is_empty() && !session.dialling {
             session.dial_at = Some(now);
         }
@@ -384,12 +385,15 @@ impl Core {
         let (target, last) = (wanted.target, wanted.left.len() == 1);
         let mut ended: Vec<(u32, u32)> = wanted.ended.iter().map(|(ordinal, code)| (*ordinal, *code)).collect();
         ended.extend(code.map(|code| (ordinal, code.number())));
-        self.put(now, act);
         if !last {
+            self.put(now, act);
             return;
         }
+        // The answer is recorded first: a group may end before it, and never between it and what makes it due.
         if ended.is_empty() {
-            return self.queue_machine(now, env, name, Kind::Held, Some(target), 0, Bytes::new());
+            self.queue_machine(now, env, name, Kind::Held, Some(target), 0, Bytes::new());
+            self.put(now, act);
+            return;
         }
         ended.sort_by_key(|(ordinal, code)| (*code, *ordinal));
         for same in ended.chunk_by(|a, b| a.1 == b.1) {
@@ -397,6 +401,7 @@ impl Core {
             let body = crate::wire::refused_body(&ordinals);
             self.queue_machine(now, env, name, Kind::Refused, Some(target), same[0].1, body);
         }
+        self.put(now, act);
     }
 }
 

@@ -29,7 +29,14 @@ impl Core {
             state.origin.is_some_and(|origin| origin.volume != held.volume) || state.size > held.size
         });
         if !grew {
-            self.setback(now, peer);
+            let pauses = |session: &super::session::Session| session.not_now_until.is_some_and(|until| until > now);
+            if !pauses(self.session(peer)) {
+                self.setback(now, peer);
+            }
+            if pauses(self.session(peer)) {
+                // It is asked again when the pause is over; until then its words cost no look at the journal.
+                return self.resume_from_held(peer);
+            }
         }
         self.compare_own(now, env, peer, state);
     }
@@ -169,7 +176,7 @@ impl Core {
 
     /// A peer's word that cannot be: close.
     pub(super) fn peer_fault(&mut self, now: Millis, env: &mut dyn Env, peer: NodeName, code: FaultCode, index: u64) {
-        self.notice(Notice::Fault { peer, found_here: true, code, index });
+        self.note_fault(peer, true, code, index);
         if let Some(conn) = self.session(peer).chosen {
             let session = self.session(peer);
             session.peer_faults = session.peer_faults.saturating_add(1);

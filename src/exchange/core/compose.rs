@@ -32,6 +32,10 @@ const FIRST_RATE: u64 = 8 << 10;
 /// The author keeps at most what it sends in this time without a receipt.
 const RATE_SECONDS: u64 = 2;
 
+/// Bytes of IMMEDIATE and FLASH messages that may stand beyond the window while the peer's daily quota holds back what
+/// stands before them: about a hundred, and half of what the holder keeps free for entries that do not count.
+const BEYOND_WINDOW: u64 = 512 << 10;
+
 impl Core {
     /// Appends, signs and pushes for every peer that may have something to say.
     pub(super) fn compose(&mut self, now: Millis, env: &mut dyn Env) {
@@ -43,6 +47,7 @@ impl Core {
             if !self.may_compose(now, name) {
                 continue;
             }
+            let (paused, before) = (self.is_quota_pause(now, name), self.own_place(name));
             if self.is_opening_due(name) {
                 self.open_volume(now, env, name);
             }
@@ -50,6 +55,10 @@ impl Core {
                 continue;
             }
             let more = self.append_batch(now, name);
+            if paused && self.own_place(name) == before {
+                // Nothing that passes the peer's quota was added: the rest waits for the end of the pause.
+                continue;
+            }
             self.sign_and_push(now, env, name);
             if more {
                 again.push(name);
@@ -67,7 +76,25 @@ impl Core {
             && !frozen
             && !session.silent
             && self.fold.fenced.is_none()
-            && session.not_now_until.is_none_or(|until| until <= now)
+            && (session.not_now_until.is_none_or(|until| until <= now) || self.passes_a_quota(name))
+    }
+
+    /// Whether the peer's daily quota is used up, and something waits that it takes all the same. What has been appended
+    /// waits no longer here, so nothing is tried twice in one pause.
+    fn passes_a_quota(&self, name: NodeName) -> bool {
+        let paused = self.sessions.get(&name).is_some_and(|session| session.quota_pause);
+        paused && self.peer(name).and_then(|peer| peer.own.queue.values().next()).is_some_and(passes_a_quota)
+    }
+
+    /// Whether the peer's daily quota holds back what is not urgent.
+    pub(super) fn is_quota_pause(&self, now: Millis, name: NodeName) -> bool {
+        let session = self.sessions.get(&name);
+        session.is_some_and(|session| session.quota_pause && session.not_now_until.is_some_and(|until| until > now))
+    }
+
+    /// The open volume and its size.
+    fn own_place(&self, name: NodeName) -> Option<(Volume, u64)> {
+        self.peer(name).and_then(|peer| peer.own.volume()).map(|(volume, own)| (volume, own.size()))
     }
 
     fn is_opening_due(&self, name: NodeName) -> bool {
@@ -180,6 +207,8 @@ impl Core {
         let limit = limit.min(session.rate.unwrap_or(FIRST_RATE).max(FIRST_RATE).saturating_mul(RATE_SECONDS));
         let Some(own) = self.peer(name).map(|peer| &peer.own) else { return false };
         let Some(volume) = own.current else { return false };
+        let only_needed = self.is_quota_pause(now, name);
+        let limit = if only_needed { limit.saturating_add(BEYOND_WINDOW) } else { limit };
         // What is in the log and was not pushed yet goes under the same head: entry 0, and what a cut left over.
         let waiting = own.unreceipted.iter().rev().take_while(|(index, _)| *index >= session.pushed);
         let (left, left_bytes) = waiting
@@ -192,6 +221,9 @@ impl Core {
             if item.header.expires.is_some_and(|at| at <= now) {
                 expired.push(item.header.id);
                 continue;
+            }
+            if only_needed && !passes_a_quota(item) {
+                break;
             }
             if deep && !is_void {
                 limited = true;
@@ -357,4 +389,9 @@ impl Core {
     pub(super) fn held(&self, name: NodeName) -> Option<Held> {
         self.sessions.get(&name).and_then(|session| session.held)
     }
+}
+
+/// Whether the holder takes this item beyond its daily quota.
+fn passes_a_quota(item: &Item) -> bool {
+    item.header.known_kind() == Some(Kind::Void) || item.header.precedence >= Precedence::Immediate
 }

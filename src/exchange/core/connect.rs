@@ -272,7 +272,9 @@ impl Core {
             return;
         }
         session.not_now_until = Some(now.after(pause));
+        session.quota_pause = reason == NotNowReason::Quota;
         session.drop_outstanding();
+        self.heard_not_now(peer, reason);
         self.resume_from_held(peer);
         self.notice(Notice::NotNow { peer, reason });
     }

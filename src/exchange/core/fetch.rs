@@ -1,5 +1,7 @@
 //! Getting own entries back from their holder.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 
 use super::Core;
@@ -13,6 +15,18 @@ use crate::exchange::record::{Act, Place, Record, Stowed};
 use crate::merkle::{CompactRange, leaf_hash};
 use crate::name::{Kind, Millis, NodeName, Origin};
 use crate::wire::{Contradiction, EntryFrame, FaultCode, HeadRef, Payload};
+
+/// How long a fetch waits that found the own disk full.
+const NO_ROOM_PAUSE: Duration = Duration::from_secs(30);
+
+/// What became of a fetched entry.
+enum Taken {
+    Good,
+    /// It is not what it should be.
+    Wrong,
+    /// The disk gives no key slot now.
+    NoRoom,
+}
 
 impl Core {
     /// Fetches the own log up to `goal`, from an index on; then goes on with `then`.
@@ -59,12 +73,21 @@ impl Core {
                 return self.fetch_failed(now, env, name, index);
             }
             let Step::Fetch(fetch) = &mut self.session(name).step else { return };
-            fetch.next = index + 1;
             if let Some(proving) = &mut fetch.proving {
                 proving.push(leaf_hash(entry.leaf.bytes()));
-            } else if !self.take_fetched(now, env, name, origin, entry) {
-                return self.fetch_failed(now, env, name, index);
+            } else {
+                match self.take_fetched(now, env, name, origin, entry) {
+                    Taken::Good => {}
+                    Taken::Wrong => return self.fetch_failed(now, env, name, index),
+                    Taken::NoRoom => {
+                        // Not the peer's fault: the fetch goes on from here when there may be room again.
+                        self.session(name).dial_not_before = Some(now.after(NO_ROOM_PAUSE));
+                        return self.close(now, env, conn, CloseCode::Replaced);
+                    }
+                }
             }
+            let Step::Fetch(fetch) = &mut self.session(name).step else { return };
+            fetch.next = index + 1;
         }
         let Step::Fetch(fetch) = &self.session(name).step else { return };
         let next = fetch.next;
@@ -86,20 +109,20 @@ impl Core {
         name: NodeName,
         origin: Origin,
         entry: EntryFrame,
-    ) -> bool {
+    ) -> Taken {
         let machine = entry.leaf.header().is_ok_and(|header| header.is_machine());
         let payload = match entry.payload {
             Payload::Absent(reason) => Stowed::Absent(reason),
-            Payload::Present { salt, body } if !entry.leaf.is_opened_by(&salt, &body) => return false,
+            Payload::Present { salt, body } if !entry.leaf.is_opened_by(&salt, &body) => return Taken::Wrong,
             Payload::Present { salt, body } if machine => Stowed::Clear { salt, body },
             Payload::Present { salt, body } => match env.seal(&salt, &body) {
                 Some(sealed) => Stowed::Sealed { slot: sealed.slot, bytes: sealed.bytes },
-                None => return false,
+                None => return Taken::NoRoom,
             },
         };
         let place = Place { peer: name, volume: origin.volume, index: entry.index };
         self.put(now, Act::Fetched { place, leaf: entry.leaf, payload });
-        true
+        Taken::Good
     }
 
     fn fetch_complete(

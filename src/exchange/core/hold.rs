@@ -1,27 +1,22 @@
 //! The peer's pushes: check everything on a copy, make it durable together with the receipt, then show it.
 
-use std::time::Duration;
-
 use super::Core;
 use super::compare::keys_for;
 use super::contradiction::proven;
 use super::note_text::{Good, is_full, judge, judge_receipt, receipts_hold};
 use super::policy::Judged;
 use crate::exchange::env::Env;
-use crate::exchange::fold::{Frozen, Peer, RECENT_IDS};
-use crate::exchange::io::{Action, ConnId, Effect, Notice, Pushed, Shown};
+use crate::exchange::fold::{Frozen, MISSING_SPANS, Missing, Peer, PeerHead, RECENT_IDS, unknown_lines};
+use crate::exchange::io::{ConnId, Effect, Notice, Pushed, Shown};
 use crate::exchange::mutant::{self, Mutant};
 use crate::exchange::record::{Act, Place, Stowed};
 use crate::merkle::{CompactRange, leaf_hash};
 use crate::name::{Kind, Millis, NodeName, Origin, RefusalCode};
 use crate::note::{Checkpoint, Head, KeyAlgorithm, PublicKeys, sign_receipt_line};
 use crate::wire::{
-    Absent, Contradiction, EntryFrame, FaultCode, Header, MAX_LEAF, MAX_PUSH_BYTES, MAX_PUSH_ENTRIES, NotNowReason,
-    Payload, Target, VolumeBody, VolumeReason,
+    Absent, Contradiction, EntryFrame, FaultCode, Header, MAX_LEAF, MAX_LINES, MAX_PUSH_BYTES, MAX_PUSH_ENTRIES,
+    NotNowReason, Payload, Span, Target, VolumeBody, VolumeReason,
 };
-
-/// When a peer may ask again about a direction that waits for people, or a full disk.
-const RETRY: Duration = Duration::from_secs(30);
 
 /// Why a push is not taken.
 enum NotTaken {
@@ -47,6 +42,8 @@ struct Checked {
     receipt: bool,
     /// Whether the author showed an earlier receipt of this node with the head.
     shown_receipt: bool,
+    /// Whether everything of it is here already, the lines included: it is answered and not recorded again.
+    known: bool,
 }
 
 impl Core {
@@ -57,20 +54,21 @@ impl Core {
             return;
         }
         session.last_heard = Some(now);
-        let result = self.check(env, name, &pushed);
+        let result = self.check(now, env, name, &pushed);
         match result {
+            Ok(checked) if checked.known => self.answer_known(conn, name, &checked),
             Ok(checked) => self.take(now, env, conn, name, pushed.entries, checked),
             Err(NotTaken::Shows | NotTaken::Fault(..)) if self.judge_signed(now, env, name, &pushed.note) => {}
             Err(NotTaken::Shows) => {
                 let state = self.held_state(name);
                 self.release(Effect::Shows { conn, state });
             }
-            Err(NotTaken::NotNow(reason)) => self.say_not_now(conn, reason),
+            Err(NotTaken::NotNow(reason)) => self.say_not_now(now, conn, name, reason),
             Err(NotTaken::Fault(code, index)) => {
-                self.notice(Notice::Fault { peer: name, found_here: true, code, index });
                 let note: Option<Checkpoint> = Checkpoint::parse(&pushed.note).ok();
                 let origin = note.map(|note| note.head().origin);
                 self.release(Effect::Fault { conn, code, origin, index, proof: Contradiction::default() });
+                self.note_fault(name, true, code, index);
             }
             Err(NotTaken::Contradiction(proof)) => self.freeze_theirs(now, name, proof),
             Err(NotTaken::Excluded) => self.show_contradiction(name),
@@ -81,23 +79,15 @@ impl Core {
                     self.put(now, Act::Frozen { peer: name, own_log: false, proof, reason });
                     self.notice(Notice::Frozen { peer: name, own_log: false });
                 }
-                self.say_not_now(conn, NotNowReason::Frozen);
+                self.say_not_now(now, conn, name, NotNowReason::Frozen);
             }
         }
     }
 
-    fn say_not_now(&mut self, conn: ConnId, reason: NotNowReason) {
-        let retry_after = if reason == NotNowReason::Busy { Duration::from_millis(500) } else { RETRY };
-        self.actions.push_back(Action::NotNow { conn, reason, retry_after });
-    }
-
-    fn check(&self, env: &dyn Env, name: NodeName, pushed: &Pushed) -> Result<Checked, NotTaken> {
+    fn check(&self, now: Millis, env: &dyn Env, name: NodeName, pushed: &Pushed) -> Result<Checked, NotTaken> {
         let Some(peer) = self.peer(name) else { return Err(NotTaken::NotNow(NotNowReason::Restricted)) };
         if self.fold.fenced.is_some() && !mutant::active(Mutant::CosignWhileFenced) {
             return Err(NotTaken::NotNow(NotNowReason::Frozen));
-        }
-        if self.disk_full {
-            return Err(NotTaken::NotNow(NotNowReason::Disk));
         }
         if self.sessions.get(&name).is_some_and(|session| session.newer_undecided() || session.asked.is_some()) {
             return Err(NotTaken::NotNow(NotNowReason::Busy));
@@ -123,7 +113,15 @@ impl Core {
         if let Some(proof) = self.excluded(name, &good, &open.range, pushed) {
             return Err(NotTaken::Contradiction(proof));
         }
-        self.check_tree(env, name, peer, pushed, good, open)
+        let checked = self.check_tree(env, name, peer, pushed, good, open)?;
+        // Only what must be stored needs the disk.
+        if self.disk_full && !checked.known {
+            return Err(NotTaken::NotNow(NotNowReason::Disk));
+        }
+        if !checked.known && !self.is_room(now, name, peer, pushed) {
+            return Err(NotTaken::NotNow(NotNowReason::Quota));
+        }
+        Ok(checked)
     }
 
     /// Where the push belongs: the volume that is open, or a new one that stands on it.
@@ -210,11 +208,12 @@ impl Core {
     ) -> Result<Checked, NotTaken> {
         let head = &good.head;
         let mut range = open.range;
-        let (start, mut missing, mut voided) = (range.size(), Vec::new(), Vec::new());
+        let start = range.size();
         let number = head.origin.volume.number;
         if !receipts_hold(env, &good.checkpoint, self.me, &own_public(env)) {
             return Err(NotTaken::Fault(FaultCode::BadSignature, head.size));
         }
+        let mut missing = listed(peer, pushed, open.opening);
         let receipted = judge_receipt(env, &good.checkpoint, self.me, &own_public(env)).is_some();
         for entry in &pushed.entries {
             if entry.index != range.size() && !mutant::active(Mutant::AcceptShorterTree) {
@@ -230,10 +229,11 @@ impl Core {
                 }
                 Payload::Absent(Absent::Sealed) if kind == Some(Kind::Seal) => {}
                 Payload::Absent(Absent::Erased) if receipted => {}
-                Payload::Absent(_) => missing.push(entry.index),
+                Payload::Absent(_) => missing.insert(number, entry.index),
             }
-            if let (Some(Kind::Void), Some(target)) = (kind, header.and_then(|header| header.target)) {
-                voided.push(target);
+            if let (Some(Kind::Void), Some(Target { volume, index })) = (kind, header.and_then(|header| header.target))
+            {
+                missing.excuse(Span { volume, from: index, to: index.saturating_add(1) });
             }
             range.push(leaf_hash(entry.leaf.bytes()));
         }
@@ -246,19 +246,23 @@ impl Core {
         {
             return Err(NotTaken::Fault(FaultCode::BadRoot, head.size));
         }
-        let accounted = |index: &u64| voided.contains(&Target { volume: number, index: *index });
-        missing.retain(|index| !accounted(index));
-        if !missing.is_empty() && !self.is_refill(name, head) && !mutant::active(Mutant::TakeGaps) {
-            return Err(NotTaken::Fault(FaultCode::Gap, missing[0]));
+        let gap = missing.first_from(number, start);
+        // A VOID in the midst of a span makes two of it, so a push without a gap of its own is looked at, too.
+        let bounded = missing.spans() <= MISSING_SPANS.max(peer.theirs.missing.spans());
+        if (gap.is_some() && !self.is_refill(name, head) || !bounded) && !mutant::active(Mutant::TakeGaps) {
+            return Err(NotTaken::Fault(FaultCode::Gap, gap.unwrap_or(start)));
         }
         let full_seen = self.sessions.get(&name).is_some_and(|session| session.full_seen);
         let full_due = open.opening || !full_seen && range.size() > start;
         if full_due && !good.full {
             return Err(NotTaken::Fault(FaultCode::BadSignature, head.size));
         }
-        let still_missing = self.still_missing(peer, &voided, &pushed.entries, open.opening);
-        let receipt = missing.is_empty() && !still_missing || mutant::active(Mutant::TakeGaps);
-        Ok(Checked { good, range, receipt, shown_receipt: receipted })
+        let receipt = missing.is_empty() || mutant::active(Mutant::TakeGaps);
+        let held = peer.theirs.volumes.get(&head.origin.volume).and_then(|held| held.head.as_ref());
+        let known = pushed.entries.is_empty()
+            && held.is_some_and(|held| is_known(held, &good, receipt))
+            && !mutant::active(Mutant::RecordKnownHeads);
+        Ok(Checked { good, range, receipt, shown_receipt: receipted, known })
     }
 
     /// Whether the author is past this volume: then the push is a refill.
@@ -268,22 +272,13 @@ impl Core {
         hello.and_then(|hello| hello.mine.origin).is_some_and(|origin| origin.volume.number > head.origin.volume.number)
     }
 
-    /// Whether a body of an earlier push is missing that nothing accounts for, this push included.
-    fn still_missing(&self, peer: &Peer, voided: &[Target], entries: &[EntryFrame], opening: bool) -> bool {
-        if !peer.theirs.has_missing() {
-            return false;
-        }
-        let listed = entries.first().filter(|_| opening).and_then(|entry| match &entry.payload {
-            Payload::Present { body, .. } => VolumeBody::decode(body.clone()).ok(),
-            Payload::Absent(_) => None,
-        });
-        let spans = listed.map(|body| body.unavailable).unwrap_or_default();
-        let accounted = |volume: u32, index: u64| {
-            voided.contains(&Target { volume, index })
-                || spans.iter().any(|span| span.volume == volume && span.from <= index && index < span.to)
-        };
-        let mut volumes = peer.theirs.volumes.iter();
-        volumes.any(|(volume, held)| held.missing.iter().any(|index| !accounted(volume.number, *index)))
+    /// A head of which everything is here already is answered as before.
+    fn answer_known(&mut self, conn: ConnId, name: NodeName, checked: &Checked) {
+        let head = &checked.good.head;
+        let held = self.peer(name).and_then(|peer| peer.theirs.volumes.get(&head.origin.volume)?.head.as_ref());
+        let lines = held.map(|held| held.lines.clone()).filter(|_| checked.receipt).unwrap_or_default();
+        self.session(name).full_seen |= checked.good.full;
+        self.answer_head(conn, name, head.origin, head.size, lines);
     }
 
     fn take(
@@ -300,28 +295,50 @@ impl Core {
         for entry in &entries {
             match stow(env, entry, checked.shown_receipt) {
                 Some(payload) => stowed.push(payload),
-                None => return self.say_not_now(conn, NotNowReason::Disk),
+                None => return self.say_not_now(now, conn, name, NotNowReason::Disk),
             }
         }
         let volume = checked.good.head.origin.volume;
-        let mut shown = Vec::with_capacity(entries.len());
+        let (mut shown, mut ended) = (Vec::with_capacity(entries.len()), Vec::new());
         for (entry, payload) in entries.into_iter().zip(stowed) {
             let place = Place { peer: name, volume, index: entry.index };
-            let judged = self.judge_entry(now, name, &entry);
-            self.refuse(now, env, name, place, judged.refused);
-            let Judged { header, enclosures, repeat, refused } = judged;
-            self.put(now, Act::Stored { place, leaf: entry.leaf, payload, enclosures, repeat });
-            self.tell_of_machine_entry(name, header.as_ref(), refused);
-            shown.push(Shown { place, header, enclosures, repeat, refused });
+            let judged = self.judge_entry(now, name, &entry, ended.len());
+            let Judged { header, enclosures, files, repeat, refused: code } = judged;
+            let file_bytes = files.bytes;
+            self.put(now, Act::Stored { place, leaf: entry.leaf, payload, enclosures, file_bytes, repeat });
+            self.tell_of_machine_entry(name, header.as_ref(), code);
+            let id = header.as_ref().map(|header| header.id);
+            if let (Some(id), Some((_, code))) = (id, files.ended.first()) {
+                self.notice(Notice::RefusedHere { place, code: *code });
+                ended.extend(files.ended.iter().map(|(ordinal, code)| (id, *ordinal, *code)));
+            }
+            shown.push(Shown { place, header, enclosures, repeat, refused: code });
         }
         let receipted = self.record_head(now, env, conn, name, checked);
+        self.takes_again(now, name);
         let session = self.session(name);
         session.unshown.append(&mut shown);
-        let oldest = session.unshown.len().saturating_sub(RECENT_IDS);
-        session.unshown.drain(..oldest);
-        if receipted && !session.unshown.is_empty() {
-            // Nobody sees an entry before its receipt.
-            let shown = std::mem::take(&mut session.unshown);
+        session.unended.append(&mut ended);
+        let (oldest, first) = (session.unshown.len(), session.unended.len());
+        session.unshown.drain(..oldest.saturating_sub(RECENT_IDS));
+        session.unended.drain(..first.saturating_sub(RECENT_IDS));
+        if receipted {
+            self.receipted(now, env, name);
+        }
+    }
+
+    /// Nobody sees an entry before its receipt, and only what has one can be refused.
+    fn receipted(&mut self, now: Millis, env: &mut dyn Env, name: NodeName) {
+        let session = self.session(name);
+        let (shown, ended) = (std::mem::take(&mut session.unshown), std::mem::take(&mut session.unended));
+        // Answers follow what they answer: a group may end before each of them, and never within the push.
+        for (place, code) in shown.iter().filter_map(|shown| Some((shown.place, shown.refused?))) {
+            self.refuse(now, env, name, place, code);
+        }
+        for (id, ordinal, code) in ended {
+            self.enclosure_ended(now, env, name, id, ordinal, code);
+        }
+        if !shown.is_empty() {
             self.release(Effect::Show(shown));
         }
     }
@@ -340,14 +357,19 @@ impl Core {
         session.full_seen |= full;
         session.beyond.retain(|signed| signed.origin == head.origin && signed.size > head.size);
         session.peer_faults = 0;
+        self.answer_head(conn, name, head.origin, head.size, lines);
+        checked.receipt
+    }
+
+    /// COSIGNED, or SHOWS where there is no receipt.
+    fn answer_head(&mut self, conn: ConnId, name: NodeName, origin: Origin, size: u64, lines: Vec<String>) {
         if lines.is_empty() {
             let state = self.held_state(name);
             self.release(Effect::Shows { conn, state });
         } else {
             let window = self.settings.window;
-            self.release(Effect::Cosigned { conn, origin: head.origin, size: head.size, lines, window });
+            self.release(Effect::Cosigned { conn, origin, size, lines, window });
         }
-        checked.receipt
     }
 
     /// The receipt's lines: a line once stored never changes, lines may be added.
@@ -364,8 +386,7 @@ impl Core {
         lines
     }
 
-    fn refuse(&mut self, now: Millis, env: &mut dyn Env, name: NodeName, place: Place, refused: Option<RefusalCode>) {
-        let Some(code) = refused else { return };
+    fn refuse(&mut self, now: Millis, env: &mut dyn Env, name: NodeName, place: Place, code: RefusalCode) {
         let target = Target { volume: place.volume.number, index: place.index };
         let body = crate::wire::refused_body(&[]);
         self.queue_machine(now, env, name, Kind::Refused, Some(target), code.number(), body);
@@ -390,6 +411,26 @@ struct Open {
     range: CompactRange,
     opening: bool,
     contradiction: bool,
+}
+
+/// What is missing of the peer's log once the list of a VOLUME that the push begins with is taken in.
+fn listed(peer: &Peer, pushed: &Pushed, opening: bool) -> Missing {
+    let mut missing = peer.theirs.missing.clone();
+    if let Some(Payload::Present { body, .. }) = pushed.entries.first().map(|entry| &entry.payload)
+        && opening
+        && let Ok(body) = VolumeBody::decode(body.clone())
+    {
+        body.unavailable.iter().for_each(|span| missing.excuse(*span));
+    }
+    missing
+}
+
+/// Whether a head of this size is held with every line that the author shows, and with the receipt that is due.
+fn is_known(held: &PeerHead, good: &Good, receipt: bool) -> bool {
+    let news = unknown_lines(&held.author_lines, good.author_lines.clone());
+    let room = held.author_lines.len() < MAX_LINES;
+    let answered = !receipt || !held.lines.is_empty() && (is_full(&held.lines) || !good.full);
+    held.size == good.head.size && held.root == good.head.root && answered && (news.is_empty() || !room)
 }
 
 fn own_public(env: &dyn Env) -> Vec<PublicKeys> {

@@ -18,6 +18,7 @@ mod policy;
 mod receipts;
 mod refill;
 mod report;
+mod room;
 mod session;
 mod timers;
 
@@ -36,6 +37,7 @@ use live::Live;
 use session::Session;
 
 pub use report::{ConnectionState, PeerReport};
+pub use room::{ANSWERS_WAITING, QUOTA_RESERVE_PART, WANTED_FILES, WANTED_FILES_URGENT};
 
 /// How long a record that nobody waits for may ride before it is written by itself.
 const RIDE: std::time::Duration = std::time::Duration::from_millis(50);

@@ -8,8 +8,9 @@ use super::Core;
 use super::note_text::{is_full, judge_receipt, note};
 use super::session::{Held, Step};
 use crate::exchange::env::Env;
-use crate::exchange::fold::unknown_lines;
-use crate::exchange::io::{Action, Answer, ConnId, Effect, Notice};
+use crate::exchange::fold::{DAY_MS, unknown_lines};
+use crate::exchange::io::{Action, Answer, ConnId, Effect};
+use crate::exchange::mutant::{self, Mutant};
 use crate::exchange::record::{Act, Place};
 use crate::name::{EntryId, Kind, Millis, NodeName, Origin};
 use crate::note::Checkpoint;
@@ -21,6 +22,13 @@ const SETBACKS: u32 = 8;
 /// How long it waits then; twice as long each time until a receipt comes, up to an hour.
 const SETBACK_PAUSE: Duration = Duration::from_secs(60);
 const SETBACK_PAUSE_MAX: Duration = Duration::from_secs(3_600);
+
+/// Volumes that a peer's FAULTs can make this node leave in one UTC day without a pause: each is a promise for ever, some
+/// 10 KiB in the memory of both.
+const LEFT_PER_DAY: u32 = 16;
+
+/// The pause before each further one.
+const LEFT_PAUSE: Duration = Duration::from_secs(3_600);
 
 impl Core {
     #[allow(clippy::too_many_arguments, reason = "the fields of the frame and where it came from")]
@@ -43,6 +51,8 @@ impl Core {
         session.window = window;
         let Some(peer) = self.peer(name) else { return };
         let own = peer.own.volumes.get(&origin.volume).filter(|_| origin.from == self.me && origin.to == name);
+        // A receipt that says nothing new (or the same one again) is no sign that things go well.
+        let news = own.is_some_and(|own| own.receipted < size);
         let Some(head) = own.and_then(|own| own.head_at(size)) else { return };
         let (root, full) = (head.root, is_full(&head.lines));
         let text = note(origin, size, root, &[&head.lines, lines]);
@@ -55,7 +65,11 @@ impl Core {
         let session = self.session(name);
         session.full_receipted |= receipt.full;
         session.receipted = true;
-        (session.setbacks, session.pauses, session.peer_faults) = (0, 0, 0);
+        session.peer_faults = 0;
+        if news {
+            (session.setbacks, session.pauses) = (0, 0);
+        }
+        self.takes_ours_again(now, name);
         self.take_receipt(now, name, held, lines.to_vec(), receipt.time);
         self.receipt_moves_on(name, held);
     }
@@ -167,19 +181,19 @@ impl Core {
         if self.session(name).up() != Some(conn) {
             return;
         }
-        self.notice(Notice::Fault { peer: name, found_here: false, code, index });
+        self.note_fault(name, false, code, index);
         self.session(name).drop_outstanding();
         self.setback(now, name);
         match code {
-            FaultCode::CommitmentMismatch => {
-                if let Some(origin) = origin {
-                    self.check_body(name, origin, index);
-                }
-            }
-            FaultCode::BadRoot | FaultCode::Poison | FaultCode::Size => self.leave_volume(name),
+            FaultCode::CommitmentMismatch => match origin.filter(|origin| self.is_unreceipted(name, *origin, index)) {
+                Some(origin) if mutant::active(Mutant::WithdrawReceipted) => self.body_lost(now, env, origin, index),
+                Some(origin) => self.check_body(name, origin, index),
+                None => self.resume_from_held(name),
+            },
+            FaultCode::BadRoot | FaultCode::Poison | FaultCode::Size => self.leave_volume(now, name),
             FaultCode::Contradiction => self.judge_contradiction(now, env, name, proof),
             FaultCode::Gap if self.peer(name).is_some_and(|peer| !peer.own.unlisted_bodies().is_empty()) => {
-                self.leave_volume(name);
+                self.leave_volume(now, name);
             }
             FaultCode::Gap | FaultCode::BadSignature | FaultCode::WrongOrigin | FaultCode::Unknown => {
                 self.resume_from_held(name);
@@ -187,14 +201,18 @@ impl Core {
         }
     }
 
+    /// Whether this entry was pushed and has no receipt: a peer's word withdraws nothing else.
+    fn is_unreceipted(&self, name: NodeName, origin: Origin, index: u64) -> bool {
+        let own = self.peer(name).and_then(|peer| peer.own.volumes.get(&origin.volume));
+        let receipted = own.map_or(u64::MAX, |own| own.receipted);
+        own.is_some_and(|own| index < own.size()) && (index >= receipted || mutant::active(Mutant::WithdrawReceipted))
+    }
+
     /// The holder says that a body does not open its commitment. What the peer says is no reason to withdraw anything:
     /// the entry is read again, and only what this node finds lost itself is.
     fn check_body(&mut self, name: NodeName, origin: Origin, index: u64) {
-        let own = self.peer(name).map(|peer| &peer.own);
-        let open = own.and_then(|own| own.volume()).filter(|(volume, _)| *volume == origin.volume);
-        let open = open.is_some_and(|(_, own)| (own.receipted..own.size()).contains(&index));
-        let voided = own.is_some_and(|own| own.voided.contains(&index));
-        if !open || voided || origin.from != self.me || origin.to != name {
+        let own = self.peer(name).map(|peer| &peer.own).filter(|own| own.current == Some(origin.volume));
+        if own.is_none_or(|own| own.voided.contains(&index)) || origin.from != self.me || origin.to != name {
             return self.resume_from_held(name);
         }
         self.actions.push_back(Action::CheckBody { origin, index });
@@ -215,8 +233,17 @@ impl Core {
     }
 
     /// The holder will never take this volume further: the next one is opened on what the holder has.
-    pub(super) fn leave_volume(&mut self, name: NodeName) {
+    pub(super) fn leave_volume(&mut self, now: Millis, name: NodeName) {
+        let today = now.0 / DAY_MS;
         let session = self.session(name);
+        if session.left.0 != today {
+            session.left = (today, 0);
+        }
+        session.left.1 = session.left.1.saturating_add(1);
+        if session.left.1 > LEFT_PER_DAY {
+            session.not_now_until = session.not_now_until.max(Some(now.after(LEFT_PAUSE)));
+            session.quota_pause = false;
+        }
         if matches!(session.step, Step::Ready | Step::Refill(_)) {
             session.step = Step::Ready;
             session.must_open = true;
@@ -233,6 +260,7 @@ impl Core {
             let pause = SETBACK_PAUSE.saturating_mul(1 << session.pauses.min(6)).min(SETBACK_PAUSE_MAX);
             session.pauses += 1;
             session.not_now_until = Some(now.after(pause));
+            session.quota_pause = false;
         }
     }
 
@@ -246,7 +274,7 @@ impl Core {
         if index == 0 {
             // Each new volume is a new promise: never many of them in a row.
             self.setback(now, name);
-            return self.leave_volume(name);
+            return self.leave_volume(now, name);
         }
         let target = Target { volume: origin.volume.number, index };
         let queued = own

@@ -83,7 +83,7 @@ impl Core {
         let Some((count, range)) = piece(&start, &entries, &heads) else {
             // Over none of these entries can this key sign a head without excluding one that it signed before: what the
             // holder lacks goes into the next volume.
-            return self.leave_volume(name);
+            return self.leave_volume(now, name);
         };
         entries.truncate(count);
         let absent = entries.iter().filter(|entry| entry.payload == Payload::Absent(Absent::Unavailable));

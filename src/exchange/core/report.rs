@@ -7,6 +7,7 @@ use crate::exchange::fold::{Author, PeerStatus};
 use crate::exchange::io::ConnId;
 use crate::name::{Millis, NodeName, Origin};
 use crate::note::Exclusion;
+use crate::wire::NotNowReason;
 
 /// How a peer is connected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,6 +57,12 @@ pub struct PeerReport {
     pub peer_origin: Option<Origin>,
     /// Entries held of it.
     pub peer_size: u64,
+    /// Bytes that it has had stored here today (UTC).
+    pub stored_today: u64,
+    /// … of so many that it may.
+    pub quota: u64,
+    /// What this node last said to it was not possible, as far as it has not taken anything since.
+    pub said_not_now: Option<NotNowReason>,
     /// When the peer was last heard from.
     pub last_heard: Option<Millis>,
     /// Its clock minus ours, in milliseconds.
@@ -94,6 +101,9 @@ impl Core {
             own_receipted: own.volume().map_or(0, |(_, own)| own.receipted),
             peer_origin: theirs.current.map(|volume| Origin { from: name, to: self.me, volume }),
             peer_size: theirs.volume().map_or(0, |(_, held)| held.size()),
+            stored_today: theirs.usage.on(self.newest),
+            quota: self.settings.quota_of(name),
+            said_not_now: self.said_not_now(name),
             last_heard: session.and_then(|session| session.last_heard),
             clock_offset_ms: session.and_then(|session| session.clock_offset_ms),
             next_dial: session.and_then(|session| session.dial_at),

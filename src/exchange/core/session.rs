@@ -4,9 +4,10 @@ use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
 
+use super::room::NotNows;
 use crate::exchange::io::{ConnId, Dialler, Shown};
 use crate::merkle::{CompactRange, Growth};
-use crate::name::{BootNonce, Hash, Millis, Origin, Volume};
+use crate::name::{BootNonce, EntryId, Hash, Millis, Origin, RefusalCode, Volume};
 use crate::wire::{HeadRef, Hello};
 
 /// A connection with a peer.
@@ -144,6 +145,8 @@ pub(super) struct Session {
     pub not_now_until: Option<Millis>,
     /// The chosen connection owes an answer: nothing is appended until it comes.
     pub silent: bool,
+    /// That pause is about a quota, which IMMEDIATE and FLASH may pass.
+    pub quota_pause: bool,
     /// A head with every line of both algorithms was signed in this session and volume.
     pub full_signed: bool,
     /// … and the holder gave its receipt for it.
@@ -155,6 +158,8 @@ pub(super) struct Session {
     pub must_open: bool,
     /// Faults and SHOWS since the last receipt.
     pub setbacks: u32,
+    /// UTC day, and how many volumes were left on it for a FAULT of the peer.
+    pub left: (u64, u32),
     /// Pauses since the last receipt, each twice as long as the one before.
     pub pauses: u32,
     pub rereading: bool,
@@ -164,12 +169,16 @@ pub(super) struct Session {
     // The holder's side.
     /// Entries stored without a receipt, to be shown with the first one.
     pub unshown: Vec<Shown>,
+    /// Files of such entries that are not accepted.
+    pub unended: Vec<(EntryId, u32, RefusalCode)>,
     pub full_seen: bool,
     /// Heads that the peer signed for its log over more than is held; kept over connections, in this run only.
     pub beyond: VecDeque<Signed>,
     /// A head over less than is held, whose root the journal was asked for.
     pub asked: Option<Signed>,
     pub pings: (u64, u32),
+    /// What was said and heard of "not now", as the journal has it.
+    pub not_nows: NotNows,
 }
 
 impl Session {

@@ -8,7 +8,9 @@ mod author;
 mod holder;
 mod lines;
 mod lost;
+mod missing;
 mod recent;
+mod usage;
 
 use std::collections::BTreeMap;
 
@@ -16,17 +18,21 @@ use serde::{Deserialize, Serialize};
 
 use super::mutant::{self, Mutant};
 use super::record::{Act, Change, Doubt, Record, Stowed};
-use crate::name::{BootNonce, EntryId, JournalId, NodeName, Origin};
+use crate::name::{BootNonce, EntryId, JournalId, Millis, NodeName, Origin};
 use crate::note::PublicKeys;
-use crate::wire::{Contradiction, Leaf, VolumeReason};
+use crate::wire::{Contradiction, Header, Leaf, VolumeReason};
 
 pub(super) use author::window_bytes;
 pub use author::{Author, Fetching, Item, OwnHead, OwnVolume, QueueKey};
-pub(super) use holder::tag;
-pub use holder::{Holder, PeerHead, PeerVolume, Wanted};
+use holder::Files;
+pub use holder::{HELD_VOLUMES, Holder, PeerHead, PeerVolume, Wanted};
+pub(super) use holder::{case_tag, tag};
 pub(super) use lines::{fits_side, unknown_lines};
 pub use lost::LostBodies;
+pub use missing::{MISSING_SPANS, Missing};
 pub use recent::{RECENT_IDS, Recent};
+pub(super) use usage::entry_cost;
+pub use usage::{DAY_MS, ENTRY_COST, HEAD_COST, Usage};
 
 /// Whether a peer is a correspondent now.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -62,6 +68,18 @@ pub struct Peer {
     pub own: Author,
     /// The log that it writes to this node.
     pub theirs: Holder,
+    /// The cases of the newest entries of both logs, the first eight bytes of each; an entry without a case is not here.
+    pub cases: Recent<u64>,
+}
+
+impl Peer {
+    /// Remembers to which case an entry belongs. What came first counts.
+    fn note_case(&mut self, leaf: &Leaf) {
+        let Ok(Header { id, case: Some(case), .. }) = leaf.header() else { return };
+        if self.cases.get(&id).is_none() {
+            self.cases.insert(id, case_tag(&case));
+        }
+    }
 }
 
 /// The state of a node, as its journal tells it.
@@ -133,7 +151,7 @@ impl Fold {
                 self.add_peer(*peer, keys);
             }
             Act::Noted { .. } | Act::Read { .. } | Act::Unknown(_) => {}
-            act => self.apply_to_peer(number, act),
+            act => self.apply_to_peer(number, record.time, act),
         }
     }
 
@@ -171,7 +189,7 @@ impl Fold {
         }
     }
 
-    fn apply_to_peer(&mut self, number: u64, act: &Act) {
+    fn apply_to_peer(&mut self, number: u64, at: Millis, act: &Act) {
         match act {
             Act::Queued { payload, .. } | Act::Stored { payload, .. } | Act::Fetched { payload, .. } => {
                 self.note_slot(payload);
@@ -200,16 +218,24 @@ impl Fold {
             }
             Act::Dropped { id, why, .. } => peer.own.drop(id, *why),
             Act::VolumeOpened { place, leaf, body, .. } => peer.own.open(number, place.volume, leaf, body),
-            Act::Appended { place, leaf, queued } => peer.own.append(place.volume, place.index, leaf, *queued),
+            Act::Appended { place, leaf, queued } => {
+                peer.note_case(leaf);
+                peer.own.append(place.volume, place.index, leaf, *queued);
+            }
             Act::Signed { place, root, lines } => peer.own.sign(place.volume, place.index, *root, lines),
             Act::Receipt { place, lines } => peer.own.receipt(place.volume, place.index, lines),
-            Act::Fetched { place, leaf, payload } => peer.own.fetched(number, place.volume, place.index, leaf, payload),
+            Act::Fetched { place, leaf, payload } => {
+                peer.note_case(leaf);
+                peer.own.fetched(number, place.volume, place.index, leaf, payload);
+            }
             Act::FetchedHead { place, root, lines } => peer.own.fetched_head(place.volume, place.index, *root, lines),
-            Act::Stored { place, leaf, payload, enclosures, repeat } => {
-                peer.theirs.store(place.volume, place.index, leaf, payload, if *repeat { 0 } else { *enclosures });
+            Act::Stored { place, leaf, payload, enclosures, file_bytes, repeat } => {
+                peer.note_case(leaf);
+                let count = if *repeat { 0 } else { *enclosures };
+                peer.theirs.store(at, *place, leaf, payload, Files { count, bytes: *file_bytes });
             }
             Act::Cosigned { place, root, author_lines, lines } => {
-                peer.theirs.head(place.volume, place.index, *root, author_lines, lines);
+                peer.theirs.head(at, *place, *root, author_lines, lines);
             }
             Act::BodiesLost { volume, spans, .. } => peer.own.bodies_lost(*volume, spans),
             Act::Frozen { own_log, reason, proof, .. } => {

@@ -1,5 +1,6 @@
 //! What happened: connections, frames, the disk, people.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -38,12 +39,23 @@ pub struct Settings {
     pub mix_exercise: bool,
     /// Pings taken from one peer per UTC day, beyond which they are refused by rule.
     pub pings_per_day: u32,
+    /// Bytes that one peer may have stored here per UTC day, entries and files together.
+    pub bytes_per_day: u64,
+    /// The same for peers for whom another number was set.
+    pub bytes_per_day_of: BTreeMap<NodeName, u64>,
     /// A connection on which a push has had no answer for this long is closed and dialled anew.
     pub stall: Duration,
     /// SHA-256 of this node's certificates (TLS and signing); announced in HELLO.
     pub certificate_digests: Vec<Hash>,
     /// Number of the newest CRL of this State, 0 for none; announced in HELLO.
     pub crl_number: u64,
+}
+
+impl Settings {
+    /// Bytes that this peer may have stored here per UTC day.
+    pub fn quota_of(&self, peer: NodeName) -> u64 {
+        self.bytes_per_day_of.get(&peer).copied().unwrap_or(self.bytes_per_day)
+    }
 }
 
 impl Default for Settings {
@@ -55,6 +67,8 @@ impl Default for Settings {
             backoff_max: Duration::from_secs(180),
             mix_exercise: false,
             pings_per_day: 1_440,
+            bytes_per_day: 4 << 30,
+            bytes_per_day_of: BTreeMap::new(),
             stall: Duration::from_secs(120),
             certificate_digests: Vec::new(),
             crl_number: 0,

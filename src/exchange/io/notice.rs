@@ -58,6 +58,18 @@ pub enum Notice {
         /// Why.
         reason: NotNowReason,
     },
+    /// The peer takes again what it did not take for a while.
+    TakesAgain {
+        /// Who.
+        peer: NodeName,
+    },
+    /// This node began to say so to a peer.
+    SaidNotNow {
+        /// To whom.
+        peer: NodeName,
+        /// Why.
+        reason: NotNowReason,
+    },
     /// Own damage: the journal cannot give back what an own log needs; this direction stands still.
     OwnDamage {
         /// Which log.

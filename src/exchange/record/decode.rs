@@ -155,6 +155,7 @@ fn log_act(act: P) -> Option<Act> {
             leaf: Leaf::parse(m.leaf).ok()?,
             payload: stowed(m.payload)?,
             enclosures: m.enclosures.min(MAX_ENCLOSURES as u32),
+            file_bytes: m.file_bytes,
             repeat: m.repeat,
         },
         P::Cosigned(m) => Act::Cosigned {

@@ -146,11 +146,11 @@ fn log_act(act: &Act) -> Option<P> {
             let (peer, volume, size) = place(at);
             P::Receipt(proto::Receipt { peer, volume, size, lines: lines.clone() })
         }
-        Act::Stored { place: at, leaf, payload, enclosures, repeat } => {
+        Act::Stored { place: at, leaf, payload, enclosures, file_bytes, repeat } => {
             let (peer, volume, index) = place(at);
             let (leaf, payload) = (leaf.bytes().clone(), stowed(payload));
-            let (enclosures, repeat) = (*enclosures, *repeat);
-            P::Stored(proto::Stored { peer, volume, index, leaf, payload, enclosures, repeat })
+            let (enclosures, file_bytes, repeat) = (*enclosures, *file_bytes, *repeat);
+            P::Stored(proto::Stored { peer, volume, index, leaf, payload, enclosures, repeat, file_bytes })
         }
         Act::Cosigned { place: at, root, author_lines, lines } => {
             let (peer, volume, size) = place(at);

@@ -10,6 +10,7 @@ use crate::exchange::{Change, Command, ConnectionState, PeerReport};
 use crate::identity::{Fingerprint, Introduction, PeerStatus};
 use crate::name::{Millis, NodeName};
 use crate::note::PublicKeys;
+use crate::wire::NotNowReason;
 
 use super::super::clock::days_left;
 use super::super::obstacle::explain;
@@ -154,6 +155,9 @@ fn view(node: &Node, now: Millis, peer: NodeName, report: Option<PeerReport>) ->
         own_receipted: report.own_receipted,
         peer_log: own_name(report.peer_origin),
         peer_size: report.peer_size,
+        today_bytes: report.stored_today,
+        quota_bytes: report.quota,
+        not_taken: report.said_not_now.map(not_taken_word).unwrap_or_default().to_owned(),
     })
 }
 
@@ -167,6 +171,15 @@ pub(in crate::node) fn certificate_until(anchors: &crate::identity::Anchors, pee
     let expiries = introduction.expiries();
     let tls = expiries.iter().filter(|one| one.node == Some(peer) && one.what == "TLS certificate");
     tls.map(|one| one.at).max()
+}
+
+/// Why nothing is taken from a peer, as far as its operator can do something about it.
+fn not_taken_word(reason: NotNowReason) -> &'static str {
+    match reason {
+        NotNowReason::Disk => "disk",
+        NotNowReason::Quota => "quota",
+        _ => "",
+    }
 }
 
 fn status_word(status: PeerStatus) -> &'static str {

@@ -51,6 +51,9 @@ impl Inner {
             Some(id) => Some(self.message(DOING, id).await?),
             None => None,
         };
+        if let Some(answered) = answered.as_ref().filter(|answered| send.to.iter().any(|to| to.peer == answered.peer)) {
+            check_case(&send, answered)?;
+        }
         let mut answers = Vec::with_capacity(send.to.len());
         for to in &send.to {
             let case = case_of(&send, *to, answered.as_ref());
@@ -267,6 +270,17 @@ fn check(send: &Send) -> Result<(), Failure> {
         return Err(Failure::new(code::BAD_REQUEST, DOING, "an id stands twice in the command", ""));
     }
     Ok(())
+}
+
+/// What answers a message belongs to its case; the other State would refuse it otherwise.
+fn check_case(send: &Send, answered: &Message) -> Result<(), Failure> {
+    let Some(case) = answered.case else { return Ok(()) };
+    if !send.new_case && send.case.is_none_or(|given| given == case) {
+        return Ok(());
+    }
+    let why = format!("the message that it answers belongs to the case {case}, and so does every answer to it");
+    let todo = "leave the case out; or leave --in-reply-to out, and name the other message in the text";
+    Err(Failure::new(code::BAD_REQUEST, DOING, why, todo))
 }
 
 fn body_of(send: &Send) -> Body {

@@ -5,7 +5,9 @@ use std::time::Duration;
 use super::super::standing::{PeerStanding, is_fresh, words};
 use super::{Level, Saying, count, trouble};
 use crate::api::{PeerView, Trouble};
+use crate::exchange::ANSWERS_WAITING;
 use crate::name::Millis;
+use crate::settings::ByteSize;
 use crate::wire::NotNowReason;
 
 /// A message that has waited this long for a peer that is down makes it wrong: a restart of the peer takes less.
@@ -40,6 +42,7 @@ pub(in crate::node) fn look(
             found.extend(of_people(peer));
             found.extend(of_queue(now, peer, urgent));
             found.extend(said(now, standing, peer));
+            found.extend(quota(peer));
             found.extend(fault(now, standing, peer));
             found.extend(instances(now, standing, peer));
             found.extend(clock(peer));
@@ -170,9 +173,44 @@ fn said(now: Millis, standing: &PeerStanding, peer: &PeerView) -> Option<Trouble
     Some(
         trouble(Level::Warning, "not-now", format!("{name}'s node says: not now; {}", words(reason)))
             .since(at)
-            .affects(waits(peer))
-            .todo(format!("ask {name}'s administrator by telephone; this node tries again by itself")),
+            .affects(match reason {
+                NotNowReason::Quota => format!("{}; nothing is lost, and IMMEDIATE and FLASH still pass", waits(peer)),
+                _ => waits(peer),
+            })
+            .todo(match reason {
+                NotNowReason::Quota => format!(
+                    "it ends at 00:00 UTC at the latest; if that is too late, ask {name}'s administrator by telephone to \
+                     take more from this node"
+                ),
+                _ => format!("ask {name}'s administrator by telephone; this node tries again by itself"),
+            }),
     )
+}
+
+/// The peer has come to what is taken from it in a day, or takes no answers.
+fn quota(peer: &PeerView) -> Option<Trouble> {
+    let name = peer.peer;
+    if peer.not_taken != "quota" {
+        return None;
+    }
+    if waiting(peer) >= ANSWERS_WAITING as u64 {
+        let what = format!("{name} sends and does not take what is answered");
+        return Some(
+            trouble(Level::Warning, "quota", what)
+                .affects(format!("until it does, only answers are taken from it; nothing is lost. {}", waits(peer)))
+                .todo(format!("ask the administrator of {name} by telephone to look at the node there")),
+        );
+    }
+    (peer.today_bytes.saturating_mul(2) >= peer.quota_bytes).then(|| {
+        let (today, quota) = (peer.today_bytes >> 20, ByteSize(peer.quota_bytes));
+        let what = format!("{name} has sent {today} MiB today (UTC), and this node takes {quota} from it in a day");
+        trouble(Level::Warning, "quota", what)
+            .affects("what comes beyond waits there until 00:00 UTC; IMMEDIATE and FLASH still pass")
+            .todo(format!(
+                "speak with {name} if that is unexpected; to take more, raise `bytes_per_day` under [peers.{name}] in \
+                 verbale.toml and reload"
+            ))
+    })
 }
 
 fn fault(now: Millis, standing: &PeerStanding, peer: &PeerView) -> Option<Trouble> {
@@ -253,7 +291,27 @@ mod tests {
             own_receipted: 0,
             peer_log: String::new(),
             peer_size: 0,
+            today_bytes: 0,
+            quota_bytes: 100 << 20,
+            not_taken: String::new(),
         }
+    }
+
+    #[test]
+    fn a_quota_is_named_with_its_cause_while_it_holds() {
+        let told = |today_bytes, queued, not_taken: &str| {
+            let of = view("active", "up", queued, Duration::ZERO);
+            quota(&PeerView { today_bytes, not_taken: not_taken.into(), ..of })
+        };
+        let used = told(100 << 20, 0, "quota").unwrap();
+        assert!(used.what.contains("has sent 100 MiB today") && used.todo.contains("peers.XB"), "{used:?}");
+        let silent = told(0, ANSWERS_WAITING as u64, "quota").unwrap();
+        assert!(silent.what.contains("does not take what is answered"), "{silent:?}");
+        assert!(told(0, 0, "quota").is_none(), "a new day has begun");
+        assert!(told(100 << 20, 0, "").is_none(), "it fits");
+        let standing = PeerStanding { not_now: Some((NOW, NotNowReason::Quota)), ..PeerStanding::default() };
+        let theirs = said(NOW, &standing, &view("active", "up", 1, Duration::ZERO)).unwrap();
+        assert!(theirs.affects.contains("IMMEDIATE and FLASH still pass"), "{theirs:?}");
     }
 
     fn found(view: &PeerView, standing: &PeerStanding, urgent: bool) -> Vec<(String, String)> {
