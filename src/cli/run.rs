@@ -11,20 +11,32 @@ use crate::settings::Settings;
 #[derive(Debug, Args)]
 #[command(
     after_help = "Example: verbale run --dir ./XA\n\nSIGTERM and Ctrl-C stop it gracefully; SIGHUP reads peers, \
-limits and the log level again. Its log lines go to standard error."
+limits and the log level again. Its log lines go to standard error.\n\nWhere records at the end of the journal \
+were durable and are gone, it does not start: put the file back from a backup. With --accept-loss a person decides that there \
+is no copy. What is left of these records is set aside, the decision is recorded, the node asks its peers for what it said to \
+them and opens new volumes of its logs."
 )]
-pub struct Run {}
+pub struct Run {
+    /// Go on although the end of the journal is lost and no copy of it exists; refused where nothing is lost
+    #[arg(long)]
+    pub accept_loss: bool,
+}
 
 /// Runs the daemon until it is told to stop.
 ///
 /// # Errors
 /// Configuration, keys, disk, a port in use: what keeps it from running, and what to do.
-pub async fn run(place: &Place, _: &mut Out, _: &Run) -> Result<Exit, Failure> {
+pub async fn run(place: &Place, _: &mut Out, command: &Run) -> Result<Exit, Failure> {
     let doing = "running the node";
     let folder = place.folder()?;
     let settings = Settings::load(folder)
         .map_err(|error| Failure::new(own::OWN, "reading the configuration", error.to_string(), ""))?;
-    match crate::node::run(folder.to_owned(), settings).await {
+    let ended = if command.accept_loss {
+        crate::node::run_accepting_loss(folder.to_owned(), settings).await
+    } else {
+        crate::node::run(folder.to_owned(), settings).await
+    };
+    match ended {
         Ok(()) => Ok(Exit::Good),
         Err(error) => Err(Failure::new(own::OWN, doing, error.to_string(), "")),
     }

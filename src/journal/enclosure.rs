@@ -116,7 +116,12 @@ impl EnclosureStore {
     /// Opens the folder, making it if need be.
     pub fn open(folder: &Path) -> io::Result<Self> {
         create_folder(folder)?;
-        Ok(Self { folder: folder.to_owned() })
+        Ok(Self::at(folder))
+    }
+
+    /// Takes the folder as it is, for reading; one that is not there holds no enclosure.
+    pub fn at(folder: &Path) -> Self {
+        Self { folder: folder.to_owned() }
     }
 
     fn path(&self, entry: &EntryId, ordinal: u32) -> PathBuf {

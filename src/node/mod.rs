@@ -5,7 +5,7 @@
 //! a folder to a state that can be believed), `order` (what the parts tell the loop, and what all share), `turn`,
 //! `perform`; the seams `clock`, `env`, `links` (network), `index` (store), `snapshot`; `push`, `serve`, `enclosures`
 //! (what travels), `history` (what was written); `desk` (what the local interface asks for), `officers`, `roster`;
-//! `standing`, `status`, `verify`, `on_message`, `refusals`, `reload`, `logging`, `notify`.
+//! `inventory` (all else that lies in the folder), `loss` (an end of the journal that is gone); `standing`, `status`, `verify`, `on_message`, `refusals`, `reload`, `logging`, `notify`.
 
 mod clock;
 mod desk;
@@ -14,8 +14,10 @@ mod env;
 mod files;
 mod history;
 mod index;
+mod inventory;
 mod links;
 mod logging;
+mod loss;
 mod notify;
 mod officers;
 mod on_message;
@@ -35,5 +37,7 @@ mod turn;
 mod verify;
 
 pub use desk::{DEMO_VARIABLE, Front, Incoming};
+pub use inventory::{Inventory, shows_a_node};
 pub use officers::officer_name;
-pub use run::{RunError, run, run_with};
+pub use run::{RunError, run, run_accepting_loss, run_with};
+pub use verify::verify_view;

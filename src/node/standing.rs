@@ -114,6 +114,8 @@ pub struct Standing {
     pub bodies_lost: u64,
     /// Damage in the journal that was found at the start, in words.
     pub damages: Vec<String>,
+    /// What the last verification found, in words; a later one that finds nothing ends it.
+    pub found: Vec<String>,
 }
 
 impl PeerStanding {

@@ -142,7 +142,8 @@ fn of_node(node: &Node, now: Millis, disk: &DiskLook, troubles: &mut Vec<Trouble
         let what = format!("{} bodies could not be opened since the start", standing.bodies_lost);
         troubles.push(trouble("error", "damage", what, "run `verbale log verify`; it names what is affected"));
     }
-    for damage in &standing.damages {
+    let found = standing.found.iter().filter(|found| !standing.damages.contains(found));
+    for damage in standing.damages.iter().chain(found) {
         let todo = "keep a copy of the folder; run `verbale log verify`; peers hold what was exchanged with them";
         troubles.push(trouble("error", "damage", damage.clone(), todo));
     }

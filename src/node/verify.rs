@@ -1,9 +1,12 @@
 //! `log verify` while the daemon runs: the same audit that an outsider runs on the files, with the keys at hand, and the
 //! index held against the journal.
 
+use std::sync::Arc;
+
+use super::inventory::Inventory;
 use super::order::Node;
 use crate::api::VerifyView;
-use crate::audit::{FileFound, FileName, Opener, Unsealed, VerifyOptions, verify_groups};
+use crate::audit::{FileFound, FileName, Opener, Unsealed, VerifyOptions, VerifyReport, verify_groups};
 use crate::journal::{EnclosureError, SlotError};
 use crate::note::PublicKeys;
 
@@ -34,15 +37,75 @@ impl Opener for Node {
     }
 }
 
-/// Every group, tree, signature, receipt, text and file up to what is durable now, and every row of the index.
+/// How many faults `status` lists of what a verification found.
+const MAX_FOUND: usize = 20;
+
+/// Every group, tree, signature, receipt, text and file up to what is durable now, every row of the index, and what lies
+/// beside them. What is found is kept for `status` until a verification finds nothing.
 ///
 /// # Errors
 /// The folder of the journal cannot be listed.
 pub(super) fn verify(node: &Node) -> std::io::Result<VerifyView> {
     let options = VerifyOptions { opener: Some(node), own_keys: own_keys(node), ..VerifyOptions::default() };
-    let report = verify_groups(node.journal.scan(0)?, options);
-    let mut view = VerifyView {
-        good: report.is_good(),
+    let scan = node.journal.scan(0)?;
+    let report = verify_groups(scan, options);
+    let journal = report.journal.map(|journal| journal.0);
+    let mut view = verify_view(report);
+    let inventory = Inventory::of(&node.folder, journal, Some(node));
+    view.faults.extend(inventory.faults);
+    view.remarks.extend(inventory.remarks);
+    slots(node, &mut view);
+    node.index.verify_into(&mut view);
+    view.good = view.faults.is_empty();
+    node.standing().found = view.faults.iter().take(MAX_FOUND).cloned().collect();
+    Ok(view)
+}
+
+/// Every key slot in both copies; the daemon makes one whole from the other and says so.
+fn slots(node: &Node, view: &mut VerifyView) {
+    match node.vault.verify(MAX_FOUND) {
+        Ok(damaged) => view.faults.extend(damaged.iter().map(|slot| {
+            format!("key slot {slot} is damaged in both copies: what was sealed under it cannot be read any more")
+        })),
+        Err(error) => view.faults.push(format!("key slots: {error}")),
+    }
+    for repair in node.vault.take_repairs() {
+        tracing::warn!("{repair}");
+        view.remarks.push(format!("repaired: {repair}"));
+    }
+}
+
+/// Reads every group of the journal once after the start, which itself reads only what is in no snapshot: damage in
+/// closed segments is to be known before somebody needs them.
+pub(super) async fn look_back(node: Arc<Node>) {
+    let looked = tokio::task::spawn_blocking(move || {
+        let Ok(scan) = node.journal.scan(0) else { return };
+        // The process does not wait for this at its end.
+        let going_on = scan.take_while(|_| !node.orders.is_closed());
+        let damages: Vec<String> =
+            going_on.filter_map(Result::err).take(MAX_FOUND).map(|damage| damage.to_string()).collect();
+        damages.iter().for_each(|damage| tracing::error!("damage in the journal: {damage}"));
+        let mut standing = node.standing();
+        if standing.found.is_empty() {
+            standing.found = damages;
+        }
+    });
+    let _ = looked.await;
+}
+
+/// An audit's report as the local interface and the commands show it; sled is not in it yet.
+pub fn verify_view(report: VerifyReport) -> VerifyView {
+    let good = report.is_good();
+    let mut faults: Vec<String> = report.faults.iter().map(ToString::to_string).collect();
+    if report.more_faults > 0 {
+        faults.push(format!("and {} more faults", report.more_faults));
+    }
+    let mut remarks = report.remarks;
+    if report.bodies_not_opened > 0 {
+        remarks.push(format!("{} sealed texts are there and were not opened", report.bodies_not_opened));
+    }
+    VerifyView {
+        good,
         groups: report.groups,
         records: report.records,
         entries: report.entries,
@@ -51,15 +114,9 @@ pub(super) fn verify(node: &Node) -> std::io::Result<VerifyView> {
         bodies: report.bodies,
         enclosures: report.enclosures,
         rows: None,
-        faults: report.faults.iter().map(ToString::to_string).collect(),
-        remarks: report.remarks,
-    };
-    if report.more_faults > 0 {
-        view.faults.push(format!("and {} more faults", report.more_faults));
+        faults,
+        remarks,
     }
-    node.index.verify_into(&mut view);
-    view.good = view.faults.is_empty();
-    Ok(view)
 }
 
 /// The signing keys that the own introduction holds.
