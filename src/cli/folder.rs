@@ -124,7 +124,8 @@ impl Offline {
 
     /// The journal is gone, and something shows that there was one.
     fn without_journal(&self) -> VerifyView {
-        let left = shows_a_node(&self.folder).map(|left| format!(", although {} shows that there was one", left.display()));
+        let left =
+            shows_a_node(&self.folder).map(|left| format!(", although {} shows that there was one", left.display()));
         let what = format!("the journal is gone: {} holds no segment", self.journal().display());
         let mut view = VerifyView::default();
         view.faults.push(format!("{what}{}; affected: every record", left.unwrap_or_default()));
@@ -187,7 +188,8 @@ impl Offline {
         let (store, opened) = match Store::open(&folder.join(STORE), &reader) {
             Ok(opened) => opened,
             Err(error @ StoreError::Beyond(_)) => {
-                let todo = "Run `verbale log verify`; it names the place. The index is kept, because it proves the loss.";
+                let todo =
+                    "Run `verbale log verify`; it names the place. The index is kept, because it proves the loss.";
                 return Err(own_trouble(doing, error, todo));
             }
             Err(error) => return Err(failed(&error)),
@@ -239,7 +241,7 @@ impl Opener for Keys {
 
     fn file(&self, name: &FileName) -> FileFound {
         let Some(slot) = name.slot.or_else(|| self.enclosures.slot_of(&name.entry, name.ordinal)) else {
-            return FileFound::Missing("it is not in the folder".to_owned());
+            return FileFound::Missing(self.enclosures.why_no_slot(&name.entry, name.ordinal));
         };
         let key = match self.vault.key(slot) {
             Ok(key) => key,
@@ -249,8 +251,11 @@ impl Opener for Keys {
         let read = self.enclosures.read(&name.entry, name.ordinal, &key).and_then(|mut file| file.verify());
         match read {
             Ok(found) => FileFound::Present { size: found.size, sha256: found.sha256 },
-            Err(EnclosureError::Absent(_)) => FileFound::Missing("it is not in the folder".to_owned()),
-            Err(error) => FileFound::Missing(error.to_string()),
+            Err(error @ EnclosureError::Io { .. }) => FileFound::Missing(error.to_string()),
+            Err(EnclosureError::Absent(_)) => {
+                FileFound::Missing(self.enclosures.why_no_slot(&name.entry, name.ordinal))
+            }
+            Err(error) => FileFound::Missing(format!("{}.{}: {error}", name.entry, name.ordinal)),
         }
     }
 }

@@ -70,7 +70,8 @@ pub fn look_at_identity(dir: &Path) -> IdentityLook {
 impl IdentityLook {
     fn other(&mut self, path: &Path) {
         let path = path.display();
-        self.faults.push(format!("{path} holds another certificate than the introduction, and peers will not accept it"));
+        self.faults
+            .push(format!("{path} holds another certificate than the introduction, and peers will not accept it"));
     }
 
     /// Whether a file is written as this program writes it.
@@ -81,6 +82,7 @@ impl IdentityLook {
     }
 
     fn remark(&mut self, path: &Path) {
-        self.remarks.push(format!("{}: some characters differ from what verbale writes; it says the same", path.display()));
+        self.remarks
+            .push(format!("{}: some characters differ from what verbale writes; it says the same", path.display()));
     }
 }

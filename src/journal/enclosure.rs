@@ -135,6 +135,16 @@ impl EnclosureStore {
         Some(Header::read(&file)?.slot)
     }
 
+    /// Why the slot of an enclosure is not known: there is no such file, or its header cannot be read.
+    pub fn why_no_slot(&self, entry: &EntryId, ordinal: u32) -> String {
+        let path = self.path(entry, ordinal);
+        if path.exists() {
+            format!("the header of {} is damaged", path.display())
+        } else {
+            format!("{} is not there", path.display())
+        }
+    }
+
     /// Whether the enclosure is whole and under its final name.
     pub fn has(&self, entry: &EntryId, ordinal: u32) -> bool {
         self.path(entry, ordinal).is_file()

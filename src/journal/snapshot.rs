@@ -156,26 +156,22 @@ impl SnapshotStore {
         Ok(loaded)
     }
 
-    /// Reads every snapshot from end to end: those of another journal or format, and those that are damaged; and the
-    /// good ones, as `(file, next record)`.
+    /// Reads every snapshot from end to end, newest first: how many records a good one knows, or why it is none.
     ///
     /// # Errors
     /// The folder cannot be listed.
-    pub fn look(&self, journal_id: &[u8; 16], format: u32) -> io::Result<(Vec<(PathBuf, u64)>, Vec<Rejected>)> {
-        let (mut good, mut rejected) = (Vec::new(), Vec::new());
-        for (path, next_record) in self.list()? {
-            let why = match read_snapshot(&path).filter(|snapshot| snapshot.next_record == next_record) {
-                None => RejectedWhy::Damaged,
-                Some(found) if found.journal_id != *journal_id => RejectedWhy::Foreign,
-                Some(found) if found.format != format => RejectedWhy::Format(found.format),
-                Some(_) => {
-                    good.push((path, next_record));
-                    continue;
-                }
+    pub fn look(&self, journal_id: &[u8; 16], format: u32) -> io::Result<Vec<(PathBuf, Result<u64, RejectedWhy>)>> {
+        let listed = self.list()?.into_iter();
+        let looked = listed.map(|(path, next_record)| {
+            let good = match read_snapshot(&path).filter(|snapshot| snapshot.next_record == next_record) {
+                None => Err(RejectedWhy::Damaged),
+                Some(found) if found.journal_id != *journal_id => Err(RejectedWhy::Foreign),
+                Some(found) if found.format != format => Err(RejectedWhy::Format(found.format)),
+                Some(_) => Ok(next_record),
             };
-            rejected.push(Rejected { path, why });
-        }
-        Ok((good, rejected))
+            (path, good)
+        });
+        Ok(looked.collect())
     }
 
     /// Gives a snapshot another name, so that it is evidence and never loaded.

@@ -79,18 +79,18 @@ impl Inventory {
 
     fn snapshots(&mut self, folder: &Path, journal_id: &[u8; 16]) {
         let folder = folder.join(SNAPSHOTS);
-        let (good, rejected) = match SnapshotStore::at(&folder).look(journal_id, snapshot::FORMAT) {
-            Ok(found) => found,
+        let looked = match SnapshotStore::at(&folder).look(journal_id, snapshot::FORMAT) {
+            Ok(looked) => looked,
             Err(error) => return self.faults.push(format!("{}: {error}", folder.display())),
         };
-        for (path, records) in good {
-            self.witnesses.push(Witness { records, what: format!("the snapshot {}", path.display()) });
-        }
-        for rejected in rejected {
-            let text = format!("snapshot {}: {}", rejected.path.display(), rejected.why);
-            match rejected.why {
-                RejectedWhy::Format(_) => self.remarks.push(text),
-                _ => self.faults.push(format!("{text}; the next start passes it over and reads more of the journal")),
+        for (path, good) in looked {
+            let what = format!("the snapshot {}", path.display());
+            match good {
+                Ok(records) => self.witnesses.push(Witness { records, what }),
+                Err(why @ RejectedWhy::Format(_)) => self.remarks.push(format!("{what}: {why}")),
+                Err(why) => self
+                    .faults
+                    .push(format!("{what}: {why}; the next start passes it over and reads more of the journal")),
             }
         }
     }
@@ -110,7 +110,8 @@ impl Inventory {
                 self.faults.push(format!("{path} belongs to another journal: this folder was put together from two"));
             }
             Ok(SentinelState::Moved { .. }) => {
-                self.remarks.push(format!("{path}: this folder was copied, restored or moved since the node last ran in it"));
+                self.remarks
+                    .push(format!("{path}: this folder was copied, restored or moved since the node last ran in it"));
             }
             Err(error) => self.faults.push(format!("{path}: {error}")),
         }

@@ -37,12 +37,7 @@ pub(super) fn set_aside(folder: &Path, snapshots: &[PathBuf]) -> Result<(), RunE
 }
 
 /// Records what was lost and who decided to go on.
-pub(super) fn record(
-    journal: &Journal,
-    lost: &[String],
-    fold: &mut Fold,
-    roster: &mut Roster,
-) -> Result<(), RunError> {
+pub(super) fn record(journal: &Journal, lost: &[String], fold: &mut Fold, roster: &mut Roster) -> Result<(), RunError> {
     let user = rustix::process::getuid().as_raw();
     let text = format!("accepted by the user {user} of this machine: {}", lost.join("; "));
     let act = Act::Noted { subject: LOSS_SUBJECT.to_owned(), peer: None, text, officer: 0 };

@@ -95,6 +95,7 @@ pub(super) fn read(
         let what = format!("{} records can be read, but there are {}", fold.next_record(), opened.tail.next_record);
         return Err(RunError::Damaged { folder: folder.to_owned(), what });
     }
+    damages.iter().for_each(|damage| tracing::warn!("damage in the journal: {damage}"));
     damages.extend(told(&opened));
     damages.extend(inventory::of_identity(folder).into_iter().inspect(|fault| tracing::warn!("{fault}")));
     let snapshots = SnapshotStore::open(&folder.join(SNAPSHOTS)).map_err(at(&folder.join(SNAPSHOTS)))?;
@@ -333,7 +334,12 @@ fn replay(journal: &Reader, looked: &Look, loaded: Loaded) -> Result<Replay, Rep
                     roster.apply(&read);
                 }
             }
-            Err(damage) if damage.next_record.is_some_and(|next| next <= from) => damages.push(damage.to_string()),
+            Err(damage) if damage.next_record.is_some_and(|next| next <= from) => {
+                let said = damage.to_string();
+                if !damages.contains(&said) {
+                    damages.push(said);
+                }
+            }
             // Behind the end that a person has accepted.
             Err(damage) if damage.first_record >= end && !looked.lost.is_empty() => {}
             Err(damage) => return Err(ReplayError::Damage(damage.to_string())),

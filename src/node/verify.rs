@@ -22,7 +22,7 @@ impl Opener for Node {
     fn file(&self, name: &FileName) -> FileFound {
         let missing = |why: &dyn std::fmt::Display| FileFound::Missing(why.to_string());
         let Some(slot) = name.slot.or_else(|| self.enclosures.slot_of(&name.entry, name.ordinal)) else {
-            return missing(&"it is not in the folder");
+            return missing(&self.enclosures.why_no_slot(&name.entry, name.ordinal));
         };
         let key = match self.vault.key(slot) {
             Ok(key) => key,
@@ -31,8 +31,8 @@ impl Opener for Node {
         };
         match self.enclosures.read(&name.entry, name.ordinal, &key).and_then(|mut file| file.verify()) {
             Ok(found) => FileFound::Present { size: found.size, sha256: found.sha256 },
-            Err(EnclosureError::Absent(_)) => missing(&"it is not in the folder"),
-            Err(error) => missing(&error),
+            Err(EnclosureError::Absent(_)) => missing(&self.enclosures.why_no_slot(&name.entry, name.ordinal)),
+            Err(error) => missing(&format_args!("{}.{}: {error}", name.entry, name.ordinal)),
         }
     }
 }

@@ -2,6 +2,7 @@
 //! serving its other peers.
 
 mod disks;
+mod folder;
 mod peers;
 mod raw;
 #[allow(dead_code, reason = "it serves other tests too")]
