@@ -341,7 +341,8 @@ fn scan_last(folder: &Path, segment: &SegmentFile) -> Result<LastSegment, OpenEr
         .and_then(|file| read_header(&file))
         .map_err(|fault| end_damaged(segment, fault))?
         .header;
-    let mut scan = Scan::new(folder, segment.first_record, None).map_err(io_error)?;
+    let scan = Scan::new(folder, segment.first_record, None).map_err(io_error)?;
+    let mut scan = scan.up_to(segment.first_record);
     let mut last_group: Option<Group> = None;
     let mut before_last = header.expected();
     let mut damages = Vec::new();

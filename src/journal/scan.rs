@@ -127,6 +127,8 @@ pub struct Scan {
     identity: Option<([u8; 16], Mark)>,
     /// Where the writer says that the durable groups end.
     durable_end: Option<Position>,
+    /// Segments behind this one are left out.
+    last_segment: u64,
     from_record: u64,
     pending: std::collections::VecDeque<Damage>,
     torn: Option<Torn>,
@@ -164,6 +166,7 @@ impl Scan {
             expected: None,
             identity: None,
             durable_end,
+            last_segment: u64::MAX,
             from_record,
             pending: std::collections::VecDeque::new(),
             torn: None,
@@ -185,6 +188,13 @@ impl Scan {
         segments.drain(..skip);
         scan.segments = segments;
         Ok(scan)
+    }
+
+    /// The same scan, as if this were the last segment.
+    pub(crate) fn up_to(mut self, segment: u64) -> Self {
+        self.segments.retain(|file| file.first_record <= segment);
+        self.last_segment = segment;
+        self
     }
 
     /// What lies after the last good group, known once the iterator has ended.
@@ -306,7 +316,8 @@ impl Scan {
             return false;
         }
         let Ok(segments) = list_segments(&self.folder) else { return false };
-        self.segments = segments.into_iter().filter(|file| file.first_record > segment).collect();
+        let is_new = |file: &SegmentFile| file.first_record > segment && file.first_record <= self.last_segment;
+        self.segments = segments.into_iter().filter(is_new).collect();
         !self.segments.is_empty()
     }
 
