@@ -236,6 +236,115 @@ fn a_journal_whose_last_segment_has_no_good_first_group_is_not_opened() {
     assert!(matches!(Journal::open(folder.path(), options(false)), Err(OpenError::EndDamaged(_))));
 }
 
+/// Everything in a folder but the lock.
+fn contents(folder: &Path) -> Vec<(std::path::PathBuf, Vec<u8>)> {
+    let paths = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let paths = paths.filter(|path| !path.ends_with("lock"));
+    let mut found: Vec<_> = paths.map(|path| (path.clone(), fs::read(path).unwrap())).collect();
+    found.sort();
+    found
+}
+
+#[test]
+fn every_flipped_byte_of_the_last_durable_group_keeps_the_journal_closed_and_as_it_was() {
+    let folder = tempfile::tempdir().unwrap();
+    let next_record = write_journal(folder.path(), 11);
+    let path = files(folder.path()).pop().unwrap();
+    let whole = fs::read(&path).unwrap();
+    let last = scan(folder.path(), 0).unwrap().map(Result::unwrap).last().unwrap();
+    let start = last.position.offset as usize;
+    assert!(last.position.offset > SEGMENT_HEADER_BYTES, "a group lies before it");
+    let before = contents(folder.path());
+    for offset in start..start + last.frame.len() {
+        flip(&path, &whole, offset);
+        match Journal::open(folder.path(), options(false)) {
+            Err(OpenError::EndDamaged(damage)) => {
+                assert_eq!((&damage.file, damage.offset), (&path, start as u64), "byte {offset}");
+                assert_eq!((damage.first_record, damage.next_record), (last.header.first_record, Some(next_record)));
+                assert!(matches!(damage.fault, Fault::EndLost(_)), "{damage}");
+            }
+            other => panic!("byte {offset}: {other:?}"),
+        }
+        let file = fs::File::options().write(true).open(&path).unwrap();
+        file.write_all_at(&whole[offset..=offset], offset as u64).unwrap();
+        assert!(contents(folder.path()) == before, "byte {offset}: the folder was changed");
+    }
+    // Cut off, or a whole file gone: the same.
+    fs::write(&path, &whole[..start]).unwrap();
+    assert!(matches!(Journal::open(folder.path(), options(false)), Err(OpenError::EndDamaged(_))));
+    fs::remove_file(&path).unwrap();
+    assert!(matches!(Journal::open(folder.path(), options(false)), Err(OpenError::EndDamaged(_))));
+    // A byte that is put back is all it takes.
+    fs::write(&path, &whole).unwrap();
+    let (journal, opened) = Journal::open(folder.path(), options(false)).unwrap();
+    assert_eq!((opened.tail.next_record, opened.lost.len()), (next_record, 0));
+    drop(journal);
+    assert_eq!(read_all(folder.path()).records, (0..next_record).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_loss_that_a_person_accepts_is_named_set_aside_and_written_over() {
+    for unreadable in [false, true] {
+        let folder = tempfile::tempdir().unwrap();
+        let next_record = write_journal(folder.path(), 11);
+        if unreadable {
+            // A start puts the last group into a segment of its own.
+            drop(Journal::open(folder.path(), options(false)).unwrap());
+        }
+        let path = files(folder.path()).pop().unwrap();
+        let last = scan(folder.path(), 0).unwrap().map(Result::unwrap).last().unwrap();
+        let whole = fs::read(&path).unwrap();
+        flip(&path, &whole, last.position.offset as usize + 30);
+        let accepting = Options { accept_loss: true, ..options(false) };
+        let (journal, opened) = Journal::open(folder.path(), accepting).unwrap();
+        assert_eq!(opened.lost.len(), 1);
+        assert_eq!(opened.tail.next_record, last.header.first_record);
+        let again = journal.append_and_wait((opened.tail.next_record..next_record).map(record).collect()).unwrap();
+        assert_eq!(again.first_record(), last.header.first_record);
+        drop(journal);
+        let (journal, opened) = Journal::open(folder.path(), options(false)).unwrap();
+        assert_eq!((opened.tail.next_record, opened.lost.len()), (next_record, 0));
+        drop(journal);
+        let found = read_all(folder.path());
+        assert_eq!((found.records, found.damages), ((0..next_record).collect::<Vec<_>>(), Vec::new()));
+        if unreadable {
+            let aside = format!("{}.lost-1", path.file_name().unwrap().to_str().unwrap());
+            assert!(folder.path().join(aside).exists());
+        }
+    }
+}
+
+#[test]
+fn what_no_witness_speaks_for_is_torn_and_it_is_said_where_it_may_be_damage() {
+    let folder = tempfile::tempdir().unwrap();
+    let (journal, _) = Journal::open(folder.path(), Options { segment_bytes: 1 << 16, ..options(true) }).unwrap();
+    journal.append_and_wait(vec![record(0)]).unwrap();
+    let end = journal.tail().end.offset as usize;
+    // The mark as a power cut may leave it: behind the last group.
+    let mark = fs::read(folder.path().join("end")).unwrap();
+    journal.append_and_wait(vec![Bytes::from(vec![7; 5_000])]).unwrap();
+    let length = journal.tail().end.offset as usize - end;
+    drop(journal);
+    let path = files(folder.path()).pop().unwrap();
+    let whole = fs::read(&path).unwrap();
+    fs::write(folder.path().join("end"), mark).unwrap();
+    let torn = |change: &dyn Fn(&mut [u8])| {
+        let mut bytes = whole.clone();
+        change(&mut bytes[end..end + length]);
+        fs::write(&path, bytes).unwrap();
+        read_all(folder.path()).torn.unwrap()
+    };
+    for place in [0, 4, 20, 60, 200, 3_000, length - 1] {
+        let torn = torn(&|group| group[place] ^= 1);
+        assert!(torn.whole && torn.to_string().contains("damaged"), "byte {place}: {torn}");
+    }
+    let sector = |at: usize| (end + at).next_multiple_of(512) - end;
+    for (first, last) in [(0, sector(0)), (sector(0), sector(1_000)), (sector(4_000), length)] {
+        let torn = torn(&|group| group[first..last].fill(0));
+        assert!(!torn.whole, "{first} to {last}: {torn}");
+    }
+}
+
 #[test]
 fn an_empty_folder_is_never_taken_for_an_empty_journal() {
     let folder = tempfile::tempdir().unwrap();

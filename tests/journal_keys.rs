@@ -7,7 +7,8 @@ use std::path::Path;
 
 use verbale::journal::{
     BLOCK_SLOTS, CHUNK_BYTES, Change, EnclosureError, EnclosureStore, Finished, RejectedWhy, SLOT_BYTES, Sentinel,
-    SentinelState, SlotError, SlotKey, Snapshot, SnapshotStore, Vault, VaultError, WrappingKey, WrappingKeyError,
+    SentinelState, SlotError, SlotFiles, SlotKey, Snapshot, SnapshotStore, Vault, VaultError, WrappingKey,
+    WrappingKeyError,
 };
 use verbale::name::EntryId;
 
@@ -157,6 +158,48 @@ fn a_missing_slot_file_is_rebuilt_from_the_other_and_two_missing_ones_are_refuse
     }
     let refused = Vault::open(folder.path(), &wrapping(folder.path()), 1);
     assert!(matches!(refused, Err(VaultError::Missing { used: 1, .. })));
+}
+
+#[test]
+fn a_byte_of_either_slot_file_is_named_by_who_only_reads_and_repaired_by_who_opens() {
+    let folder = tempfile::tempdir().unwrap();
+    let sealed = vault(folder.path(), 0).seal(&SALT, b"body").unwrap();
+    let whole = fs::read(folder.path().join("slots.1")).unwrap();
+    let key = wrapping(folder.path());
+    assert_eq!(SlotFiles::open(folder.path(), &key).unwrap().damages(10).unwrap(), []);
+    for name in ["slots.1", "slots.2"] {
+        let path = folder.path().join(name);
+        for at in (0..SLOTS_START + 2 * SLOT_BYTES).chain([whole.len() - 1]) {
+            let mut bytes = whole.clone();
+            bytes[at] ^= 0x10;
+            fs::write(&path, &bytes).unwrap();
+            let files = SlotFiles::open(folder.path(), &key).unwrap();
+            let damages = files.damages(10).unwrap();
+            assert_eq!(damages.len(), 1, "byte {at}: {damages:?}");
+            assert!(damages[0].file == path && damages[0].repairable && damages[0].offset <= at as u64);
+            assert_eq!(&files.open_sealed(sealed.slot, &sealed.bytes).unwrap().1[..], b"body");
+            assert!(fs::read(&path).unwrap() == bytes, "who reads writes nothing");
+        }
+        for length in [0, SLOTS_START - 1, SLOTS_START + 10 * SLOT_BYTES + 5] {
+            fs::write(&path, &whole[..length]).unwrap();
+            let damages = SlotFiles::open(folder.path(), &key).unwrap().damages(10).unwrap();
+            assert!(!damages.is_empty() && damages.iter().all(|damage| damage.file == path), "{length}: {damages:?}");
+        }
+        let mut bytes = whole.clone();
+        (bytes[12], bytes[SLOTS_START + 3]) = (!bytes[12], !bytes[SLOTS_START + 3]);
+        fs::write(&path, &bytes).unwrap();
+        let opened = vault(folder.path(), 1);
+        assert_eq!(opened.verify(10).unwrap(), Vec::<u64>::new());
+        assert_eq!(opened.take_repairs().len(), 2, "{name}: the header and a slot");
+        drop(opened);
+        assert!(fs::read(&path).unwrap() == whole);
+    }
+    for copy in [1, 2] {
+        change_slot(folder.path(), copy, 7, |slot| slot[0] ^= 1);
+    }
+    let damages = SlotFiles::open(folder.path(), &key).unwrap().damages(10).unwrap();
+    assert!(damages.len() == 2 && damages.iter().all(|damage| !damage.repairable && damage.first_slot == Some(7)));
+    assert_eq!(vault(folder.path(), 1).verify(10).unwrap(), [7]);
 }
 
 #[test]
@@ -394,8 +437,15 @@ fn a_copied_folder_is_told_from_the_one_that_was_written() {
         SentinelState::Moved { what } => assert!(what.contains(&Change::Inode), "{what:?}"),
         other => panic!("{other:?}"),
     }
-    fs::write(folder.path().join("sentinel"), [0xff; 600]).unwrap();
     let unreadable = SentinelState::Moved { what: vec![Change::Contents] };
+    let written = fs::read(folder.path().join("sentinel")).unwrap();
+    for at in 0..written.len() {
+        let mut changed = written.clone();
+        changed[at] ^= 1;
+        fs::write(folder.path().join("sentinel"), changed).unwrap();
+        assert_eq!(Sentinel::check(folder.path(), &[1; 16]).unwrap(), unreadable, "byte {at}");
+    }
+    fs::write(folder.path().join("sentinel"), [0xff; 600]).unwrap();
     assert_eq!(Sentinel::check(folder.path(), &[1; 16]).unwrap(), unreadable);
     // Renaming a folder on the same disk is no copy.
     Sentinel::write(folder.path(), &[1; 16]).unwrap();

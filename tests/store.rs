@@ -10,7 +10,9 @@ use verbale::exchange::{Act, Drop, Place, Record};
 use verbale::journal::Journal;
 use verbale::merkle::{consistency_proof, over_leaves, root_of, verify_inclusion};
 use verbale::name::{CaseId, Kind, Millis, RefusalCode};
-use verbale::store::{EntryFilter, Index, IndexError, LogId, Message, MessageFilter, Stage, Store, StoreError};
+use verbale::store::{
+    EntryFilter, Examined, Index, IndexError, LogId, Message, MessageFilter, Stage, Store, StoreError, examine,
+};
 use verbale::wire::{Target, VolumeReason};
 
 /// A journal with its store, filled up to the journal's end.
@@ -432,7 +434,7 @@ fn a_message_is_found_by_an_id_that_was_used_again_and_the_repeat_is_marked() {
 }
 
 #[test]
-fn a_store_that_is_behind_goes_on_and_one_that_is_ahead_or_of_another_journal_begins_anew() {
+fn a_store_that_is_behind_goes_on_one_of_another_journal_begins_anew_and_one_that_is_ahead_is_kept_as_a_witness() {
     let folder = tempfile::tempdir().unwrap();
     let mut pair = Pair::new();
     pair.talk(3, 5);
@@ -454,10 +456,15 @@ fn a_store_that_is_behind_goes_on_and_one_that_is_ahead_or_of_another_journal_be
     drop((store, index));
 
     let shorter = write_journal(&path("shorter"), &at_first);
-    let (store, report) = Store::open(&path("index"), &shorter.reader()).unwrap();
-    assert!(report.rebuild.is_some_and(|rebuild| rebuild.reason.contains("which the journal has not")));
-    assert_eq!(report.next_record, 0);
-    drop(store);
+    for _ in 0..2 {
+        let ahead = Store::open(&path("index"), &shorter.reader());
+        assert!(matches!(ahead, Err(StoreError::Beyond(records)) if records == all.len() as u64));
+        let scratch = tempfile::tempdir().unwrap();
+        let examined = examine(&path("index"), scratch.path(), &shorter.reader()).unwrap();
+        assert_eq!(examined, Examined::Beyond(all.len() as u64));
+        assert_eq!(std::fs::read_dir(scratch.path()).unwrap().count(), 0, "nothing is left behind");
+    }
+    assert!(Store::set_aside(&path("index")).unwrap().is_some());
     drop(open(folder.path(), &shorter));
 
     let (_, foreign) = (shorter, write_journal(&path("foreign"), &all));

@@ -5,8 +5,9 @@
 //! log from its entries, and holds against it every head, every receipt, every body that is in clear (or that an
 //! [`Opener`] opens), and every volume's word about the one before. [`replay()`] tells every act in order as JSON.
 //!
-//! What it cannot tell: whether the clocks were right, whether what never reached the journal happened, and whether a
-//! whole tail of the journal was cut off; the peers' copies can.
+//! That a tail of the journal was cut off or damaged is told by the journal's end mark and by the witnesses that the
+//! caller names; where all of them were cut with it, only the peers' copies can tell. What else it cannot tell: whether
+//! the clocks were right, and whether what never reached the journal happened.
 
 mod again;
 mod fault;

@@ -7,7 +7,7 @@ use data_encoding::BASE64;
 use serde::Serialize;
 
 use crate::exchange::{Act, Change, Doubt, Drop, Place, Record, Stowed};
-use crate::journal::{Damage, Record as Raw, Scan};
+use crate::journal::{Damage, Record as Raw, Scan, Witness};
 use crate::merkle::leaf_hash;
 use crate::name::{CaseId, EntryId, Hash, Millis, NodeName, Origin, Volume};
 use crate::note::{Checkpoint, Exclusion};
@@ -201,6 +201,7 @@ pub struct Replay<'a> {
     from: u64,
     opener: Option<&'a dyn Opener>,
     waiting: VecDeque<Raw>,
+    witness: Option<Witness>,
 }
 
 /// Replays the journal in a folder from a record on. Sealed bodies are shown only where an opener is given.
@@ -208,7 +209,9 @@ pub struct Replay<'a> {
 /// # Errors
 /// The folder cannot be listed.
 pub fn replay<'a>(folder: &Path, from: u64, opener: Option<&'a dyn Opener>) -> std::io::Result<Replay<'a>> {
-    Ok(Replay { scan: crate::journal::scan(folder, from)?, from, opener, waiting: VecDeque::new() })
+    // Asked before the scan begins: a daemon may write meanwhile.
+    let witness = Witness::of_end_mark(folder);
+    Ok(Replay { scan: crate::journal::scan(folder, from)?, from, opener, waiting: VecDeque::new(), witness })
 }
 
 impl Iterator for Replay<'_> {
@@ -219,9 +222,13 @@ impl Iterator for Replay<'_> {
             if let Some(raw) = self.waiting.pop_front() {
                 return Some(Ok(ReplayLine::new(&raw, &Record::decode(&raw.bytes), self.opener)));
             }
-            match self.scan.next()? {
-                Ok(group) => self.waiting.extend(group.records.into_iter().filter(|raw| raw.number >= self.from)),
-                Err(damage) => return Some(Err(damage)),
+            match self.scan.next() {
+                Some(Ok(group)) => {
+                    self.waiting.extend(group.records.into_iter().filter(|raw| raw.number >= self.from));
+                }
+                Some(Err(damage)) => return Some(Err(damage)),
+                // An end that is lost is told once, at the end.
+                None => return self.witness.take().and_then(|witness| self.scan.lost_end(&[witness])).map(Err),
             }
         }
     }

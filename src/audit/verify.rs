@@ -6,7 +6,7 @@ use std::path::Path;
 use bytes::Bytes;
 
 use crate::exchange::{Act, KEYS_SUBJECT, Place, Record, Stowed, read_keys_note};
-use crate::journal::{Damage, Group, Position, Record as Raw};
+use crate::journal::{Damage, Group, Position, Record as Raw, Witness};
 use crate::merkle::{CompactRange, leaf_hash};
 use crate::name::{Hash, Kind, NodeName, Volume};
 use crate::note::{Crypto, PublicKeys, Verifier};
@@ -31,13 +31,15 @@ pub struct VerifyOptions<'a> {
     /// The node's own signing keys, where its introduction is at hand. A journal lists them only from the first log on
     /// that the node opened; without them the receipts of a node that only listens cannot be judged.
     pub own_keys: Vec<PublicKeys>,
+    /// What else remembers how many records were durable: snapshots, the index. [`verify()`] asks the end mark itself.
+    pub witnesses: Vec<Witness>,
     /// Called with the number of records read, every now and then.
     pub progress: Option<&'a mut dyn FnMut(u64)>,
 }
 
 impl Default for VerifyOptions<'_> {
     fn default() -> Self {
-        Self { verifier: &Crypto, opener: None, own_keys: Vec::new(), progress: None }
+        Self { verifier: &Crypto, opener: None, own_keys: Vec::new(), witnesses: Vec::new(), progress: None }
     }
 }
 
@@ -48,19 +50,19 @@ impl Default for VerifyOptions<'_> {
 ///
 /// # Errors
 /// The folder cannot be listed. Everything else is in the report.
-pub fn verify(folder: &Path, options: VerifyOptions<'_>) -> std::io::Result<VerifyReport> {
+pub fn verify(folder: &Path, mut options: VerifyOptions<'_>) -> std::io::Result<VerifyReport> {
+    // Asked before the scan begins: a daemon may write meanwhile.
+    let mut witnesses = std::mem::take(&mut options.witnesses);
+    witnesses.extend(Witness::of_end_mark(folder));
     let mut scan = crate::journal::scan(folder, 0)?;
     let (mut report, again) = run(&mut scan, options);
     if !again.is_empty() {
         super::again::look(&mut report, again, crate::journal::scan(folder, 0)?);
     }
-    if let Some(torn) = scan.torn() {
-        report.remark(format!(
-            "{}: {} bytes from byte {} on are a write that never became durable",
-            torn.file.display(),
-            torn.length,
-            torn.offset
-        ));
+    match (scan.lost_end(&witnesses), scan.torn()) {
+        (Some(lost), _) => report.damage(&lost),
+        (None, Some(torn)) => report.remark(torn.to_string()),
+        (None, None) => {}
     }
     Ok(report)
 }

@@ -20,8 +20,8 @@ pub enum Log {
     )]
     Show(ShowLog),
     /// Verify everything: groups, trees, signatures, receipts, texts, files, and what is looked up
-    #[command(after_help = "Example: verbale log verify\n\nWithout a daemon it reads the folder itself. \
-Exit code 0 when everything holds, 1 when something does not: then each fault is named with its place.")]
+    #[command(after_help = "Example: verbale log verify\n\nWithout a daemon it reads the folder itself and \
+changes nothing in it; the index is looked at in a copy (in TMPDIR). Exit code 0 when everything holds, 1 when something does not: then each fault is named with its place.")]
     Verify,
     /// Tell every act of this node in order, one JSON object a line
     #[command(
@@ -76,10 +76,10 @@ pub async fn run(place: &Place, out: &mut Out, command: &Log) -> Result<Exit, Fa
         // Who has only the files verifies them all the same.
         Err(failure) if failure.code == code::NO_DAEMON => {
             let Ok(folder) = place.folder() else { return Err(failure) };
-            let folder = Offline::open(folder, true)?;
             if matches!(command, Log::Rebuild) {
-                folder.rebuild()?;
+                Offline::rebuild(folder)?;
             }
+            let folder = Offline::open(folder, true)?;
             let meter = Meter::new(out);
             let view = folder.verify(&mut |records| meter.show(&format!("{records} records")))?;
             drop(meter);

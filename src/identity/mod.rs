@@ -19,6 +19,7 @@ mod introduction;
 mod issue;
 mod judge;
 mod key;
+mod look;
 mod paper;
 mod path;
 mod profile;
@@ -49,6 +50,7 @@ pub use judge::{Direction, IdentityRefusal, PeerIdentity, certificate_digest, ju
 pub use key::{
     ED25519_PUBLIC_LEN, KeyError, ML_DSA_44_PUBLIC_LEN, PrivateAlgorithm, PrivateKey, SigningKeys, SigningPublic,
 };
+pub use look::{IdentityLook, look_at_identity};
 pub use paper::{PaperError, paper_text, parse_paper};
 pub use path::{MAX_CRL_BYTES, MAX_INTERMEDIATES, PathError, Restriction, Usage, parse_crl, verify as verify_path};
 pub use profile::{

@@ -6,11 +6,16 @@ use std::ops::Range;
 use bytes::{Bytes, BytesMut};
 
 use super::disk::ReadAt;
-use super::frame::{Expected, FRAME_HEADER_BYTES, Fault, Group, Mark, Position, parse_frame_header, parse_group};
+use super::frame::{
+    Expected, FRAME_HEADER_BYTES, FRAME_TRAILER_BYTES, Fault, Group, Mark, Position, parse_frame_header, parse_group,
+};
 use super::segment::{SEGMENT_HEADER_BYTES, SegmentHeader};
 
 /// How much is read at a time while looking for the next good group.
 const SEARCH_BYTES: usize = 64 * 1024;
+
+/// What a disk writes whole or not at all.
+const SECTOR_BYTES: u64 = 512;
 
 /// A run of zeros to compare a searched piece with: most of what is searched is the zero-filled rest of a segment.
 static ZEROS: [u8; SEARCH_BYTES] = [0; SEARCH_BYTES];
@@ -22,8 +27,9 @@ pub(crate) enum Step {
     Group(Group),
     /// Bytes that should be groups and are not; reading can go on behind them.
     Damage { bytes: Range<u64>, next_record: Option<u64>, fault: Fault },
-    /// Nothing more. In an open segment: how many bytes at the end are neither groups nor zeros.
-    End { torn_bytes: u64 },
+    /// Nothing more. In an open segment: how many bytes at the end are neither groups nor zeros, and whether all of
+    /// them seem to have been written.
+    End { torn_bytes: u64, whole: bool },
 }
 
 /// Walks one segment.
@@ -76,7 +82,7 @@ impl<S: ReadAt> SegmentCursor<S> {
     /// The next group, damage or end. After the end it stays at the end.
     pub(crate) fn step(&mut self) -> Step {
         if self.ended || self.live_end.is_some_and(|end| self.offset >= end) {
-            return Step::End { torn_bytes: 0 };
+            return Step::End { torn_bytes: 0, whole: false };
         }
         match self.read_expected(self.offset) {
             Ok(group) => self.accept(group),
@@ -146,10 +152,39 @@ impl<S: ReadAt> SegmentCursor<S> {
             }
             Ok(Found::Nothing { used_until }) => {
                 self.ended = true;
-                Step::End { torn_bytes: used_until.saturating_sub(start) }
+                let whole = self.seems_whole(start, used_until);
+                Step::End { torn_bytes: used_until.saturating_sub(start), whole }
             }
             Err(unreadable) => self.end_with_damage(start, unreadable),
         }
+    }
+
+    /// Whether bytes that are no group were written from end to end, as far as can be seen. A group is written into
+    /// zeros, so where the power failed in the middle of the write, or the process was killed, a sector or the end of it
+    /// is still zero. Some disks leave other bytes behind at a power cut: this is a hint and no proof.
+    fn seems_whole(&self, start: u64, used_until: u64) -> bool {
+        if used_until <= start {
+            return false;
+        }
+        let mut head = [0; FRAME_HEADER_BYTES];
+        let header = read_exactly(&self.source, &mut head, start).and_then(|()| parse_frame_header(&head, self.mark));
+        // The checksum at the end may itself end in zeros.
+        let written = |length: u32| used_until + FRAME_TRAILER_BYTES as u64 > start + u64::from(length);
+        !header.is_ok_and(|header| !written(header.length)) && !self.has_empty_sector(start, used_until)
+    }
+
+    fn has_empty_sector(&self, start: u64, end: u64) -> bool {
+        let mut sector = vec![0; SECTOR_BYTES as usize];
+        let mut offset = start;
+        while offset < end {
+            let piece = (SECTOR_BYTES - offset % SECTOR_BYTES).min(end - offset);
+            let piece = &mut sector[..usize::try_from(piece).unwrap_or(0)];
+            if self.source.read_full_at(piece, offset).is_err() || piece.iter().all(|byte| *byte == 0) {
+                return true;
+            }
+            offset += piece.len() as u64;
+        }
+        false
     }
 
     fn end_with_damage(&mut self, start: u64, fault: Fault) -> Step {

@@ -116,7 +116,12 @@ impl EnclosureStore {
     /// Opens the folder, making it if need be.
     pub fn open(folder: &Path) -> io::Result<Self> {
         create_folder(folder)?;
-        Ok(Self { folder: folder.to_owned() })
+        Ok(Self::at(folder))
+    }
+
+    /// Takes the folder as it is, for reading; one that is not there holds no enclosure.
+    pub fn at(folder: &Path) -> Self {
+        Self { folder: folder.to_owned() }
     }
 
     fn path(&self, entry: &EntryId, ordinal: u32) -> PathBuf {
@@ -128,6 +133,16 @@ impl EnclosureStore {
         let path = self.path(entry, ordinal);
         let file = File::open(&path).or_else(|_| File::open(with_suffix(&path, ".part"))).ok()?;
         Some(Header::read(&file)?.slot)
+    }
+
+    /// Why the slot of an enclosure is not known: there is no such file, or its header cannot be read.
+    pub fn why_no_slot(&self, entry: &EntryId, ordinal: u32) -> String {
+        let path = self.path(entry, ordinal);
+        if path.exists() {
+            format!("the header of {} is damaged", path.display())
+        } else {
+            format!("{} is not there", path.display())
+        }
     }
 
     /// Whether the enclosure is whole and under its final name.

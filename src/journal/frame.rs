@@ -122,6 +122,9 @@ pub enum Fault {
     /// The operating system could not read the file.
     #[error("the file cannot be read: {0}")]
     Unreadable(String),
+    /// The journal ends before an end that was durable; it names what remembers that end.
+    #[error("the journal ends here, but {0}: a durable group is damaged or gone")]
+    EndLost(String),
 }
 
 /// The fields of a frame before its records.

@@ -23,14 +23,21 @@
 //!
 //! # What can be told apart
 //!
-//! Bytes behind the last good group of the last segment are *torn*: never durable, dead. All else that is not a good
-//! group where one must be is *damage*: a good group follows, or a successor or the segment's own name says that it was
-//! durable. Damage is named with file, offset and records, and reading goes on behind it.
+//! What is not a good group where one must be is *damage*: a good group follows, or a successor, the segment's own name,
+//! the end mark or another [`Witness`] says that it was durable. Damage is named with file, offset and records, and
+//! reading goes on behind it; where nothing follows, the end of the journal is lost and it is not opened.
+//!
+//! Bytes behind the last good group of the last segment that no witness speaks for are *torn*: never durable, dead. The
+//! end mark (see `end_mark`) is written after each sync without a sync of its own, so after kill -9 it is exact and a
+//! torn write is always known for one. After a power cut it may lag, so that a flipped byte in the very last group may
+//! look like a torn write. Then nothing is proven, and the start goes on; but where the bytes seem to have been written
+//! whole ([`Torn::whole`]), which a torn write seldom was, people are told that it may be either.
 
 mod append;
 mod cursor;
 mod disk;
 mod enclosure;
+mod end_mark;
 mod frame;
 mod lock;
 mod open;
@@ -39,6 +46,7 @@ mod reserve;
 mod scan;
 mod segment;
 mod sentinel;
+mod slot_files;
 mod slot_key;
 mod snapshot;
 mod vault;
@@ -61,17 +69,19 @@ pub use enclosure::{
     CHUNK_BYTES, EnclosureError, EnclosureReader, EnclosureStore, EnclosureWriter, Finished, MAX_ENCLOSURE_BYTES,
     Orphan,
 };
+pub use end_mark::{END_MARK, EndMark, EndMarkState};
 pub use frame::{
     BLINDING_BYTES, FRAME_HEADER_BYTES, FRAME_TRAILER_BYTES, Fault, FrameHeader, Group, Hash, MAX_FRAME_BYTES,
     MAX_RECORD_BYTES, Mark, Position, RECORD_OVERHEAD_BYTES, Record, leaf_hash, parse_frame_header, parse_group,
 };
 pub use lock::{FolderLock, LockError};
-pub use open::{MAX_DAMAGES_AT_OPEN, OpenError, Opened};
+pub use open::{Look, MAX_DAMAGES_AT_OPEN, OpenError, Opened, look};
 pub use reader::{ReadError, Reader};
 pub use reserve::RESERVE_BYTES;
-pub use scan::{Damage, Scan, Torn, scan};
+pub use scan::{Damage, Scan, Torn, Witness, scan};
 pub use segment::{HEADER_COPY_BYTES, SEGMENT_HEADER_BYTES, SegmentHeader};
 pub use sentinel::{Change, Sentinel, SentinelState};
+pub use slot_files::{SlotDamage, SlotFiles};
 pub use slot_key::{SEALED_OVERHEAD_BYTES, SLOT_BYTES, SlotKey, WrappingKey, WrappingKeyError};
 pub use snapshot::{
     KEPT_SNAPSHOTS, Loaded, MAX_SNAPSHOT_BYTES, Rejected, RejectedWhy, Snapshot, SnapshotError, SnapshotStore,
@@ -110,6 +120,9 @@ pub struct Options {
     pub ride: Duration,
     /// By which calls the disk is changed.
     pub disk: Arc<dyn Disk>,
+    /// Go on although the end of the journal was lost: only where a person has decided so. What is left of it is set
+    /// aside, and [`Opened::lost`] names it.
+    pub accept_loss: bool,
     /// Called on the writer's thread when the condition changes; must not block.
     pub on_condition: Arc<dyn Fn(Condition) + Send + Sync>,
 }
@@ -122,6 +135,7 @@ impl Default for Options {
             reserve_bytes: RESERVE_BYTES,
             ride: RIDE,
             disk: Arc::new(LocalDisk),
+            accept_loss: false,
             on_condition: Arc::new(|_| {}),
         }
     }

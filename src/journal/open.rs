@@ -11,10 +11,11 @@ use aws_lc_rs::rand;
 
 use super::append::{Shared, Tail};
 use super::disk::{create_folder, is_disk_full, remove_if_present, sync_folder, with_suffix};
+use super::end_mark::{EndMarkFile, EndMarkState};
 use super::frame::{Expected, Fault, Group, Mark, Position};
 use super::lock::{FolderLock, LockError};
 use super::reserve::Reserve;
-use super::scan::{Damage, Scan, Torn};
+use super::scan::{Damage, Scan, Torn, Witness, lost_end};
 use super::segment::{
     OpenSegment, SEGMENT_HEADER_BYTES, SegmentFile, SegmentHeader, create_segment, list_segments, read_header,
     segment_path,
@@ -42,6 +43,37 @@ pub struct Opened {
     pub damages: Vec<Damage>,
     /// Number of the group that was written again.
     pub rewritten_group: Option<u64>,
+    /// What was lost at the end, where a person has accepted that ([`Options::accept_loss`]).
+    pub lost: Vec<Damage>,
+    /// The end mark as it was found; it has been written anew.
+    pub mark: EndMarkState,
+}
+
+/// What a journal looks like before anything is changed.
+#[derive(Clone, Debug)]
+pub struct Look {
+    /// Random id of the journal.
+    pub journal_id: [u8; 16],
+    /// The number that the next record will have.
+    pub next_record: u64,
+    /// Dead bytes after the last good group, if there are any.
+    pub torn: Option<Torn>,
+    /// Damage in the last segment and gaps between segments, at most [`MAX_DAMAGES_AT_OPEN`].
+    pub damages: Vec<Damage>,
+    /// What was durable once and is lost at the end, as far as the end mark and the segments prove it. Where it is not
+    /// empty, [`Journal::open`] refuses without [`Options::accept_loss`].
+    pub lost: Vec<Damage>,
+    /// The end mark.
+    pub mark: EndMarkState,
+    end: (PathBuf, u64),
+}
+
+impl Look {
+    /// The damage that another witness proves.
+    pub fn lost_end(&self, witness: &Witness) -> Option<Damage> {
+        let (file, offset) = &self.end;
+        lost_end(file, *offset, self.next_record, self.torn.as_ref(), std::slice::from_ref(witness))
+    }
 }
 
 /// Why a journal was not opened.
@@ -53,7 +85,8 @@ pub enum OpenError {
     /// There is a journal already where a new one was to be created.
     #[error("{} already holds a journal", .0.display())]
     AlreadyThere(PathBuf),
-    /// The end of the journal is damaged: nothing may be written behind it, because nobody can tell what was there.
+    /// The end of the journal is damaged or lost: nothing may be written behind it, because nobody can tell what was
+    /// there.
     #[error("the end of the journal is damaged: {0}")]
     EndDamaged(Damage),
     /// Another process holds the journal.
@@ -84,8 +117,86 @@ struct LastSegment {
     expected: Expected,
     /// How many good groups or damaged stretches lie before the last group in this segment.
     anything_before: bool,
+    /// Where the last good group ends.
+    end: u64,
     torn: Option<Torn>,
     damages: Vec<Damage>,
+}
+
+/// The last segments as they were found, before anything is changed.
+struct Found {
+    segments: Vec<SegmentFile>,
+    last: LastSegment,
+    damages: Vec<Damage>,
+    /// What was durable once and is not there any more.
+    lost: Vec<Damage>,
+    /// Segments of which nothing can be read, behind the last readable one.
+    unreadable: Vec<SegmentFile>,
+    mark: EndMarkState,
+}
+
+impl Found {
+    /// Reads all headers and the last readable segment, and holds the end against the end mark. Changes nothing.
+    fn read(folder: &Path) -> Result<Self, OpenError> {
+        let mark = EndMarkState::read(folder);
+        let io_error = |error| OpenError::Io { folder: folder.to_owned(), error };
+        let mut segments = list_segments(folder).map_err(io_error)?;
+        let (mut lost, mut unreadable) = (Vec::new(), Vec::new());
+        let last = loop {
+            let Some(segment) = segments.last() else { return Err(OpenError::NoJournal(folder.to_owned())) };
+            match scan_last(folder, segment) {
+                Err(OpenError::EndDamaged(damage)) if segments.len() > 1 => {
+                    lost.push(damage);
+                    unreadable.extend(segments.pop());
+                }
+                other => break other?,
+            }
+        };
+        let mut damages = check_headers(folder, &segments);
+        damages.extend(last.damages.iter().filter(|damage| !damages.contains(damage)).cloned().collect::<Vec<_>>());
+        damages.truncate(MAX_DAMAGES_AT_OPEN);
+        let mut found = Self { segments, last, damages, lost, unreadable, mark };
+        let known = found.mark.known().filter(|mark| mark.journal_id == found.last.header.journal_id);
+        let witness = known.map(|mark| Witness { records: mark.next_record, what: "the end mark".to_owned() });
+        if found.lost.is_empty()
+            && let Some(witness) = witness
+        {
+            found.lost.extend(found.look(folder).lost_end(&witness));
+        }
+        Ok(found)
+    }
+
+    fn look(&self, folder: &Path) -> Look {
+        let last = &self.last;
+        let segment = last.header.first_record;
+        let file = self.segments.last().map_or_else(|| segment_path(folder, segment), |file| file.path.clone());
+        Look {
+            journal_id: last.header.journal_id,
+            next_record: last.expected.record,
+            torn: last.torn.clone(),
+            damages: self.damages.clone(),
+            lost: self.lost.clone(),
+            mark: self.mark.clone(),
+            end: (file, last.end),
+        }
+    }
+
+    fn of_new_journal() -> Result<Self, OpenError> {
+        let (segments, damages, lost, unreadable) = Default::default();
+        Ok(Self { segments, last: new_journal()?, damages, lost, unreadable, mark: EndMarkState::Missing })
+    }
+}
+
+/// Looks at a journal as [`Journal::open`] would, and changes nothing: what is found here can be refused with the folder
+/// as it was.
+///
+/// # Errors
+/// There is no journal, or none of its segments can be read.
+pub fn look(folder: &Path) -> Result<Look, OpenError> {
+    if !folder.is_dir() {
+        return Err(OpenError::NoJournal(folder.to_owned()));
+    }
+    Ok(Found::read(folder)?.look(folder))
 }
 
 /// Opens the journal of a folder and starts its writer.
@@ -97,23 +208,23 @@ pub(crate) fn open(folder: &Path, options: Options) -> Result<(Journal, Opened),
         return Err(OpenError::NoJournal(folder.to_owned()));
     }
     let lock = FolderLock::acquire(folder)?;
-    let segments = list_segments(folder).map_err(io_error)?;
-    match (segments.last(), options.create) {
-        (None, false) => return Err(OpenError::NoJournal(folder.to_owned())),
-        (Some(_), true) => return Err(OpenError::AlreadyThere(folder.to_owned())),
-        _ => {}
-    }
-    remove_temporaries(folder).map_err(io_error)?;
-    let mut damages = check_headers(folder, &segments);
-    let last = match segments.last() {
-        Some(segment) => scan_last(folder, segment)?,
-        None => new_journal()?,
+    let found = match (options.create, list_segments(folder).map_err(io_error)?.is_empty()) {
+        (true, false) => return Err(OpenError::AlreadyThere(folder.to_owned())),
+        (true, true) => Found::of_new_journal()?,
+        (false, _) => Found::read(folder)?,
     };
-    damages.extend(last.damages.iter().filter(|damage| !damages.contains(damage)).cloned().collect::<Vec<_>>());
-    damages.truncate(MAX_DAMAGES_AT_OPEN);
+    if let Some(damage) = found.lost.first().filter(|_| !options.accept_loss) {
+        return Err(OpenError::EndDamaged(damage.clone()));
+    }
+    let Found { segments, last, damages, lost, unreadable, mark } = found;
+    remove_temporaries(folder).map_err(io_error)?;
+    set_aside(folder, &unreadable).map_err(io_error)?;
     let mut reserve = Reserve::open(folder, options.reserve_bytes).map_err(io_error)?;
     let succession = Succession { folder, options: &options, last: &last, old: segments.last() };
     let (header, segment, end) = succession.carry_out(&mut reserve)?;
+    let mut mark_file = EndMarkFile::open(folder, header.journal_id);
+    mark_file.set(&last.expected, end);
+    mark_file.sync();
     let tail = Tail { end, next_record: last.expected.record, next_group: last.expected.group };
     let opened = Opened {
         journal_id: header.journal_id,
@@ -121,6 +232,8 @@ pub(crate) fn open(folder: &Path, options: Options) -> Result<(Journal, Opened),
         torn: last.torn,
         damages,
         rewritten_group: last.last_group.map(|group| group.header.number),
+        lost,
+        mark,
     };
     let condition = if reserve.is_whole() { Condition::Running } else { Condition::OnReserve };
     let shared = Arc::new(Shared::new(tail, options.ride, condition.clone()));
@@ -136,6 +249,7 @@ pub(crate) fn open(folder: &Path, options: Options) -> Result<(Journal, Opened),
         reserve,
         spare: None,
         condition,
+        mark: mark_file,
     };
     let thread = thread::Builder::new().name("journal".to_owned()).spawn(move || writer.run()).map_err(io_error)?;
     Ok((Journal::new(folder.to_owned(), shared, thread, lock), opened))
@@ -154,6 +268,7 @@ fn new_journal() -> Result<LastSegment, OpenError> {
         header,
         last_group: None,
         anything_before: false,
+        end: SEGMENT_HEADER_BYTES,
         torn: None,
         damages: Vec::new(),
     })
@@ -167,6 +282,16 @@ fn remove_temporaries(folder: &Path) -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+/// Gives segments of which nothing can be read another name, so that they are evidence and no part of the journal.
+fn set_aside(folder: &Path, segments: &[SegmentFile]) -> io::Result<()> {
+    for segment in segments {
+        let names = (1..=MAX_TORN_COPIES).map(|copy| with_suffix(&segment.path, &format!(".lost-{copy}")));
+        let free = names.into_iter().find(|name| !name.exists()).ok_or(io::ErrorKind::AlreadyExists)?;
+        fs::rename(&segment.path, free)?;
+    }
+    if segments.is_empty() { Ok(()) } else { sync_folder(folder) }
 }
 
 /// Holds each segment's header against the one before: is anything missing?
@@ -216,7 +341,8 @@ fn scan_last(folder: &Path, segment: &SegmentFile) -> Result<LastSegment, OpenEr
         .and_then(|file| read_header(&file))
         .map_err(|fault| end_damaged(segment, fault))?
         .header;
-    let mut scan = Scan::new(folder, segment.first_record, None).map_err(io_error)?;
+    let scan = Scan::new(folder, segment.first_record, None).map_err(io_error)?;
+    let mut scan = scan.up_to(segment.first_record);
     let mut last_group: Option<Group> = None;
     let mut before_last = header.expected();
     let mut damages = Vec::new();
@@ -243,8 +369,9 @@ fn scan_last(folder: &Path, segment: &SegmentFile) -> Result<LastSegment, OpenEr
         found += 1;
     }
     let expected = scan.expected().cloned().unwrap_or_else(|| header.expected());
-    let anything_before = found > 1;
-    Ok(LastSegment { header, last_group, before_last, expected, anything_before, torn: scan.torn().cloned(), damages })
+    let (anything_before, torn) = (found > 1, scan.torn().cloned());
+    let end = last_group.as_ref().map_or(SEGMENT_HEADER_BYTES, |group| group.end().offset);
+    Ok(LastSegment { header, last_group, before_last, expected, anything_before, end, torn, damages })
 }
 
 fn end_damaged(segment: &SegmentFile, fault: Fault) -> OpenError {

@@ -5,6 +5,7 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use super::cursor::{SegmentCursor, Step};
+use super::end_mark::EndMarkState;
 use super::frame::{Expected, Fault, Group, Mark, Position};
 use super::segment::{SegmentFile, SegmentHeader, list_segments, read_header, segment_path};
 
@@ -44,9 +45,10 @@ impl Damage {
     }
 }
 
-/// Bytes after the last good group of the last segment: a write that never became durable.
+/// Bytes after the last good group of the last segment: a write that never became durable, unless a [`Witness`] knows
+/// better (see [`Scan::lost_end`]).
 ///
-/// If they were durable once, nothing in the journal can tell; the peers' copies can.
+/// If they were durable once and no witness is left, nothing in the folder can tell; the peers' copies can.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Torn {
     /// The last segment.
@@ -55,6 +57,62 @@ pub struct Torn {
     pub offset: u64,
     /// How many bytes up to the last one that is not zero.
     pub length: u64,
+    /// They seem to have been written from end to end, which a torn write after a power cut seldom was and a damaged
+    /// group always. People are told.
+    pub whole: bool,
+}
+
+impl std::fmt::Display for Torn {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (file, offset, length) = (self.file.display(), self.offset, self.length);
+        write!(f, "{file}: {length} bytes from byte {offset} on ")?;
+        f.write_str(if self.whole {
+            "are no group although they seem to have been written whole. Nothing in the folder knows that they were \
+             durable: if the power failed then, a last write was torn and nothing is lost; if it did not, the disk has \
+             damaged them, and peers may hold what they said"
+        } else {
+            "are a write that never became durable"
+        })
+    }
+}
+
+/// Something beside the segments that remembers how many records were durable: the end mark, a snapshot, the index.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Witness {
+    /// How many records it knows of.
+    pub records: u64,
+    /// What it is, for people.
+    pub what: String,
+}
+
+impl Witness {
+    /// What the end mark of a journal's folder remembers, if it can be read.
+    pub fn of_end_mark(folder: &Path) -> Option<Self> {
+        let mark = EndMarkState::read(folder);
+        mark.known().map(|mark| Self { records: mark.next_record, what: "the end mark".to_owned() })
+    }
+}
+
+/// The damage that witnesses prove where a journal ends before an end that was durable.
+pub(crate) fn lost_end(
+    file: &Path,
+    offset: u64,
+    records: u64,
+    torn: Option<&Torn>,
+    witnesses: &[Witness],
+) -> Option<Damage> {
+    let beyond: Vec<&Witness> = witnesses.iter().filter(|witness| witness.records > records).collect();
+    let next_record = beyond.iter().map(|witness| witness.records).max()?;
+    let said: Vec<String> =
+        beyond.iter().map(|witness| format!("{} knows {} records", witness.what, witness.records)).collect();
+    Some(Damage {
+        file: file.to_owned(),
+        offset,
+        length: torn.map_or(0, |torn| torn.length),
+        first_record: records,
+        next_record: Some(next_record),
+        fault: Fault::EndLost(said.join(", ")),
+    })
 }
 
 /// An iterator over all groups from a record on; each [`Damage`] is named and reading goes on behind it.
@@ -69,9 +127,13 @@ pub struct Scan {
     identity: Option<([u8; 16], Mark)>,
     /// Where the writer says that the durable groups end.
     durable_end: Option<Position>,
+    /// Segments behind this one are left out.
+    last_segment: u64,
     from_record: u64,
     pending: std::collections::VecDeque<Damage>,
     torn: Option<Torn>,
+    /// Where the last segment ends, once it was read to its end.
+    end: Option<(PathBuf, u64)>,
     /// The last thing found was damage, so group number and chain of what follows are not known.
     after_damage: bool,
     finished: bool,
@@ -104,9 +166,11 @@ impl Scan {
             expected: None,
             identity: None,
             durable_end,
+            last_segment: u64::MAX,
             from_record,
             pending: std::collections::VecDeque::new(),
             torn: None,
+            end: None,
             after_damage: false,
             finished: false,
         };
@@ -126,9 +190,27 @@ impl Scan {
         Ok(scan)
     }
 
+    /// The same scan, as if this were the last segment.
+    pub(crate) fn up_to(mut self, segment: u64) -> Self {
+        self.segments.retain(|file| file.first_record <= segment);
+        self.last_segment = segment;
+        self
+    }
+
     /// What lies after the last good group, known once the iterator has ended.
     pub fn torn(&self) -> Option<&Torn> {
         self.torn.as_ref()
+    }
+
+    /// The damage that witnesses prove: the journal ends, but they remember more records than it gave. Ask once the
+    /// iterator has ended, with witnesses that were asked before it began: a daemon may write meanwhile.
+    pub fn lost_end(&self, witnesses: &[Witness]) -> Option<Damage> {
+        // An end that is damaged in itself has been named already.
+        if self.after_damage {
+            return None;
+        }
+        let (file, offset) = self.end.clone().unwrap_or_else(|| (segment_path(&self.folder, 0), 0));
+        lost_end(&file, offset, self.next_record(), self.torn.as_ref(), witnesses)
     }
 
     /// The id of the journal, known once a segment was read.
@@ -234,7 +316,8 @@ impl Scan {
             return false;
         }
         let Ok(segments) = list_segments(&self.folder) else { return false };
-        self.segments = segments.into_iter().filter(|file| file.first_record > segment).collect();
+        let is_new = |file: &SegmentFile| file.first_record > segment && file.first_record <= self.last_segment;
+        self.segments = segments.into_iter().filter(is_new).collect();
         !self.segments.is_empty()
     }
 
@@ -262,11 +345,11 @@ impl Scan {
                 self.current = Some(current);
                 Some(Err(damage))
             }
-            Step::End { torn_bytes } => self.end_segment(current, torn_bytes),
+            Step::End { torn_bytes, whole } => self.end_segment(current, torn_bytes, whole),
         }
     }
 
-    fn end_segment(&mut self, mut current: Current, torn_bytes: u64) -> Option<Result<Group, Damage>> {
+    fn end_segment(&mut self, mut current: Current, torn_bytes: u64, whole: bool) -> Option<Result<Group, Damage>> {
         let segment = current.file.first_record;
         if !current.closed && self.segments.is_empty() && self.look_again(segment) {
             // The segment was closed while it was read: its successor says where it ends.
@@ -277,10 +360,11 @@ impl Scan {
             self.current = Some(current);
             return None;
         }
+        self.end = Some((current.file.path.clone(), current.cursor.place().0));
         if torn_bytes > 0 {
             let offset = current.cursor.place().0;
             if self.segments.is_empty() {
-                self.torn = Some(Torn { file: current.file.path, offset, length: torn_bytes });
+                self.torn = Some(Torn { file: current.file.path, offset, length: torn_bytes, whole });
             } else {
                 let next = self.segments.front().map(|next| next.first_record);
                 let damage = self.damage(&current.file, offset, next, Fault::Mark);

@@ -1,7 +1,8 @@
 //! The sentinel: a small file that knows which file it is, so that a copied or restored folder is noticed. It only
 //! says what it sees; what to do about it is for the exchange.
 //!
-//! It holds its own inode number, device and birth time and the journal's id. A copy made file by file, or a restored
+//! It holds its own inode number, device and birth time, the journal's id, and a checksum, so that a changed byte is not
+//! taken for a copied folder. A copy made file by file, or a restored
 //! backup, has another inode or birth time. An image of the whole disk has not: against that stand the volumes.
 
 use std::fs::{self, File};
@@ -13,7 +14,7 @@ use rustix::fs::{AtFlags, StatxFlags, statx};
 use super::disk::replace_file;
 
 const FILE: &str = "sentinel";
-const MAGIC: &str = "verbale-sentinel-1";
+const MAGIC: &str = "verbale-sentinel-2";
 const MAX_BYTES: u64 = 512;
 
 /// What differs from what the sentinel wrote down.
@@ -117,11 +118,16 @@ impl Sentinel {
         let (seconds, nanoseconds) = self.birth.unwrap_or((-1, 0));
         let (major, minor) = self.device;
         let journal = data_encoding::HEXLOWER.encode(&self.journal_id);
-        format!("{MAGIC} {} {major} {minor} {seconds} {nanoseconds} {journal}\n", self.inode)
+        let text = format!("{MAGIC} {} {major} {minor} {seconds} {nanoseconds} {journal}", self.inode);
+        format!("{text} {:08x}\n", crc32c::crc32c(text.as_bytes()))
     }
 
     fn parse(text: &str) -> Option<Self> {
-        let mut words = text.strip_suffix('\n')?.split(' ');
+        let (text, checksum) = text.strip_suffix('\n')?.rsplit_once(' ')?;
+        if checksum != format!("{:08x}", crc32c::crc32c(text.as_bytes())) {
+            return None;
+        }
+        let mut words = text.split(' ');
         if words.next()? != MAGIC {
             return None;
         }

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use aws_lc_rs::digest::{SHA256, digest};
 use bytes::Bytes;
 
-use super::disk::{create_folder, remove_if_present, replace_file};
+use super::disk::{create_folder, remove_if_present, replace_file, sync_folder, with_suffix};
 
 /// How many snapshots are kept: the newest, and one for the day when that one is damaged.
 pub const KEPT_SNAPSHOTS: usize = 2;
@@ -50,6 +50,9 @@ pub enum RejectedWhy {
     /// Its contents have another format.
     #[error("its contents have format {0}")]
     Format(u32),
+    /// It knows of more records than there are.
+    #[error("it knows {0} records, which is more than the journal has")]
+    Beyond(u64),
 }
 
 /// A snapshot that was passed over.
@@ -91,7 +94,12 @@ impl SnapshotStore {
     /// Opens the folder, making it if need be.
     pub fn open(folder: &Path) -> io::Result<Self> {
         create_folder(folder)?;
-        Ok(Self { folder: folder.to_owned() })
+        Ok(Self::at(folder))
+    }
+
+    /// Takes the folder as it is, for reading; one that is not there holds no snapshot.
+    pub fn at(folder: &Path) -> Self {
+        Self { folder: folder.to_owned() }
     }
 
     /// Writes a snapshot and removes all but the newest [`KEPT_SNAPSHOTS`].
@@ -121,9 +129,17 @@ impl SnapshotStore {
     ///
     /// One that reaches beyond the journal is returned too: only the caller can tell what that means.
     pub fn load(&self, journal_id: &[u8; 16], format: u32) -> io::Result<Loaded> {
+        self.load_within(journal_id, format, u64::MAX)
+    }
+
+    /// As [`Self::load`], but passes over what knows of more than `records`.
+    pub fn load_within(&self, journal_id: &[u8; 16], format: u32, records: u64) -> io::Result<Loaded> {
         let mut loaded = Loaded::default();
         for (path, next_record) in self.list()? {
             match read_snapshot(&path).filter(|snapshot| snapshot.next_record == next_record) {
+                Some(found) if found.next_record > records && found.journal_id == *journal_id => {
+                    loaded.rejected.push(Rejected { path, why: RejectedWhy::Beyond(found.next_record) });
+                }
                 Some(found) if found.journal_id != *journal_id => {
                     loaded.rejected.push(Rejected { path, why: RejectedWhy::Foreign });
                 }
@@ -140,10 +156,42 @@ impl SnapshotStore {
         Ok(loaded)
     }
 
+    /// Reads every snapshot from end to end, newest first: how many records a good one knows, or why it is none.
+    ///
+    /// # Errors
+    /// The folder cannot be listed.
+    pub fn look(&self, journal_id: &[u8; 16], format: u32) -> io::Result<Vec<(PathBuf, Result<u64, RejectedWhy>)>> {
+        let listed = self.list()?.into_iter();
+        let looked = listed.map(|(path, next_record)| {
+            let good = match read_snapshot(&path).filter(|snapshot| snapshot.next_record == next_record) {
+                None => Err(RejectedWhy::Damaged),
+                Some(found) if found.journal_id != *journal_id => Err(RejectedWhy::Foreign),
+                Some(found) if found.format != format => Err(RejectedWhy::Format(found.format)),
+                Some(_) => Ok(next_record),
+            };
+            (path, good)
+        });
+        Ok(looked.collect())
+    }
+
+    /// Gives a snapshot another name, so that it is evidence and never loaded.
+    ///
+    /// # Errors
+    /// The system refuses.
+    pub fn set_aside(&self, path: &Path) -> io::Result<()> {
+        fs::rename(path, with_suffix(path, ".lost"))?;
+        sync_folder(&self.folder)
+    }
+
     /// All snapshots, newest first.
     fn list(&self) -> io::Result<Vec<(PathBuf, u64)>> {
         let mut found = Vec::new();
-        for entry in fs::read_dir(&self.folder)? {
+        let listed = match fs::read_dir(&self.folder) {
+            Ok(listed) => listed,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(found),
+            Err(error) => return Err(error),
+        };
+        for entry in listed {
             let path = entry?.path();
             let digits = path.file_name().and_then(|name| name.to_str()).and_then(|name| name.strip_suffix(SUFFIX));
             if let Some(number) = digits.filter(|digits| digits.len() == 20).and_then(|digits| digits.parse().ok()) {

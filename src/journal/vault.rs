@@ -33,10 +33,10 @@ pub const MAX_CACHED_KEYS: usize = 1_024;
 /// Repairs that are remembered until somebody asks.
 pub const MAX_REMEMBERED_REPAIRS: usize = 1_000;
 
-const HEADER_BYTES: u64 = 128;
+pub(crate) const HEADER_BYTES: u64 = 128;
 const MAGIC: &[u8; 8] = b"vblslt\0\x01";
 /// The header holds a slot of this number, by which a wrong wrapping key is known before any body is touched.
-const CHECK_SLOT: u64 = u64::MAX;
+pub(crate) const CHECK_SLOT: u64 = u64::MAX;
 /// Random bytes for nonces are drawn in bulk.
 const NONCES_DRAWN: usize = 256;
 
@@ -109,6 +109,21 @@ pub struct Repair {
     pub destroyed: bool,
 }
 
+impl std::fmt::Display for Repair {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}: ", self.file.display())?;
+        match (self.count, self.destroyed) {
+            (0, _) => f.write_str("the header was made whole from the other copy"),
+            (_, true) => write!(f, "the destruction of slot {} was completed", self.first_slot),
+            (1, false) => write!(f, "slot {} was made whole from the other copy", self.first_slot),
+            (count, false) => {
+                write!(f, "slots {} to {} were made whole", self.first_slot, self.first_slot + count - 1)?;
+                f.write_str(" from the other copy")
+            }
+        }
+    }
+}
+
 /// Sealed bytes and the slot that opens them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sealed {
@@ -144,7 +159,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn offset_of(slot: u64) -> u64 {
+pub(crate) fn offset_of(slot: u64) -> u64 {
     HEADER_BYTES.saturating_add(slot.saturating_mul(SLOT_BYTES as u64))
 }
 
@@ -165,12 +180,7 @@ impl Vault {
         }
         let [first, second] = paths;
         let (first, second) = (open_copy(first)?, open_copy(second)?);
-        let (header, vault_id) =
-            read_vault_header(&[&first.1, &second.1]).ok_or_else(|| VaultError::Header(folder.to_owned()))?;
-        let check: &[u8; SLOT_BYTES] = header.last_chunk().expect("the header is longer than a slot");
-        if unwrap(&wrapping, &vault_id, CHECK_SLOT, check).is_none() {
-            return Err(VaultError::WrongKey(folder.to_owned()));
-        }
+        let (header, vault_id) = read_vault_header(folder, &wrapping, [Some(&first.1), Some(&second.1)])?;
         let copies = [first, second];
         let total = level_copies(&copies, &header, next_unused, &mut repairs)?;
         let next = Next { slot: next_unused, block: Vec::new(), block_start: 0, nonces: Vec::new() };
@@ -266,11 +276,23 @@ impl Vault {
     /// `limit` of them). Destroyed slots are whole.
     pub fn verify(&self, limit: usize) -> Result<Vec<u64>, SlotError> {
         let mut damaged = Vec::new();
-        for slot in 0..self.total.load(Ordering::Acquire) {
-            match self.read_slot(slot) {
-                Err(SlotError::Damaged(slot)) if damaged.len() < limit => damaged.push(slot),
-                Ok(_) | Err(SlotError::Destroyed(_) | SlotError::Damaged(_)) => {}
-                Err(error) => return Err(error),
+        let total = self.total.load(Ordering::Acquire);
+        let mut blocks = [(); 2].map(|()| vec![0; BLOCK_SLOTS as usize * SLOT_BYTES]);
+        for start in (0..total).step_by(BLOCK_SLOTS as usize) {
+            for (block, (path, file)) in blocks.iter_mut().zip(&self.copies) {
+                block.fill(0);
+                file.read_full_at(block, offset_of(start)).map_err(|error| io_failed(path, error))?;
+            }
+            let [first, second] = &blocks;
+            for ((one, two), slot) in first.as_chunks().0.iter().zip(second.as_chunks().0).zip(start..total) {
+                if one == two && !matches!(slot_state(one, slot), SlotState::Damaged) {
+                    continue;
+                }
+                match self.read_slot(slot) {
+                    Err(SlotError::Damaged(slot)) if damaged.len() < limit => damaged.push(slot),
+                    Ok(_) | Err(SlotError::Destroyed(_) | SlotError::Damaged(_)) => {}
+                    Err(error) => return Err(error),
+                }
             }
         }
         Ok(damaged)
@@ -424,18 +446,39 @@ fn create_copies(folder: &Path, paths: &[PathBuf; 2], wrapping: &LessSafeKey) ->
     Ok(())
 }
 
-/// The header of whichever copy has a good one, and the vault id in it.
-fn read_vault_header(copies: &[&File; 2]) -> Option<([u8; HEADER_BYTES as usize], [u8; 16])> {
-    copies.iter().find_map(|file| {
-        let mut header = [0; HEADER_BYTES as usize];
-        let count = file.read_full_at(&mut header, 0).ok()?;
-        let check = header.last_chunk().expect("the header is longer than a slot");
-        let good = count == header.len()
-            && header[..8] == MAGIC[..]
-            && header[24..64].iter().all(|byte| *byte == 0)
-            && matches!(slot_state(check, CHECK_SLOT), SlotState::Wrapped);
-        good.then(|| (header, std::array::from_fn(|index| header[8 + index])))
-    })
+/// A header, and the vault id in it.
+pub(crate) type VaultHeader = ([u8; HEADER_BYTES as usize], [u8; 16]);
+
+/// The header of whichever copy has one that opens under the wrapping key. The check slot covers the vault id as well.
+///
+/// # Errors
+/// [`VaultError::WrongKey`] where a header is whole and none opens; [`VaultError::Header`] where none is whole.
+pub(crate) fn read_vault_header(
+    folder: &Path,
+    wrapping: &LessSafeKey,
+    copies: [Option<&File>; 2],
+) -> Result<VaultHeader, VaultError> {
+    let whole: Vec<VaultHeader> = copies.into_iter().flatten().filter_map(whole_header).collect();
+    let opens = |(header, vault_id): &VaultHeader| {
+        let check: &[u8; SLOT_BYTES] = header.last_chunk().expect("the header is longer than a slot");
+        unwrap(wrapping, vault_id, CHECK_SLOT, check).is_some()
+    };
+    match whole.iter().find(|header| opens(header)) {
+        Some(header) => Ok(*header),
+        None if whole.is_empty() => Err(VaultError::Header(folder.to_owned())),
+        None => Err(VaultError::WrongKey(folder.to_owned())),
+    }
+}
+
+fn whole_header(file: &File) -> Option<VaultHeader> {
+    let mut header = [0; HEADER_BYTES as usize];
+    let count = file.read_full_at(&mut header, 0).ok()?;
+    let check = header.last_chunk().expect("the header is longer than a slot");
+    let good = count == header.len()
+        && header[..8] == MAGIC[..]
+        && header[24..64].iter().all(|byte| *byte == 0)
+        && matches!(slot_state(check, CHECK_SLOT), SlotState::Wrapped);
+    good.then(|| (header, std::array::from_fn(|index| header[8 + index])))
 }
 
 /// Brings both files to the same whole number of blocks and returns how many slots there are.

@@ -11,6 +11,7 @@ use aws_lc_rs::rand;
 
 use super::append::{AppendError, Durable, Item, Shared, Tail};
 use super::disk::{Disk, free_bytes, is_disk_full, remove_if_present};
+use super::end_mark::EndMarkFile;
 use super::frame::{BLINDING_BYTES, Built, Expected, MAX_FRAME_BYTES, Position, build_group};
 use super::reserve::Reserve;
 use super::segment::{OpenSegment, SegmentHeader, create_segment, create_spare};
@@ -36,6 +37,7 @@ pub(crate) struct Writer {
     pub reserve: Reserve,
     pub spare: Option<JoinHandle<io::Result<OpenSegment>>>,
     pub condition: Condition,
+    pub mark: EndMarkFile,
 }
 
 /// What went wrong with a write after which nothing more may be written.
@@ -129,6 +131,7 @@ impl Writer {
         self.segment = segment;
         self.end = Position { segment: header.first_record, offset: super::segment::SEGMENT_HEADER_BYTES };
         self.header = header;
+        self.mark.sync();
         Ok(())
     }
 
@@ -141,6 +144,8 @@ impl Writer {
         }
         self.end.offset += built.frame.len() as u64;
         self.expected = Expected { record: self.expected.record + count as u64, group: group + 1, chain: built.chain };
+        // Before anybody hears of it: what was told to somebody is known to be durable after kill -9.
+        self.mark.set(&self.expected, self.end);
         self.shared.publish(Tail { end: self.end, next_record: self.expected.record, next_group: group + 1 });
         let mut leaves = built.leaves.as_slice();
         for item in batch {
@@ -189,6 +194,7 @@ impl Writer {
 
 impl Drop for Writer {
     fn drop(&mut self) {
+        self.mark.sync();
         if let Some(spare) = self.spare.take() {
             let _ = spare.join();
             let _ = remove_if_present(&super::segment::spare_path(&self.folder));

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::api::{Folder, LogFilter, LogRow, VerifyView};
-use crate::journal::Reader;
+use crate::journal::{Reader, is_disk_full};
 use crate::name::{EntryId, NodeName, Origin};
 use crate::store::{EntryFilter, Index, LogId, Message, MessageFilter, Progress, Store, StoreError};
 
@@ -156,6 +156,9 @@ impl Lookup {
             Ok((checked, faults)) => {
                 view.rows = Some(checked.rows());
                 view.faults.extend(faults.into_iter().map(|fault| format!("index: {fault}")));
+            }
+            Err(StoreError::Io { error, .. }) if is_disk_full(&error) => {
+                view.remarks.push("the index was not held against the journal: the disk is full".to_owned());
             }
             Err(error) => view.faults.push(format!("index: {error}")),
         }

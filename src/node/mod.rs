@@ -5,8 +5,9 @@
 //! a folder to a state that can be believed), `order` (what the parts tell the loop, and what all share), `turn`,
 //! `perform`; the seams `clock`, `env`, `links` (network), `index` (store), `snapshot`; `push`, `serve`, `enclosures`
 //! (what travels), `history` (what was written); `desk` (what the local interface asks for), `officers`, `roster`;
-//! `standing`, `status`, `verify`, `on_message`, `reload`, `logging`, `notify`; `sweep` (live connections are judged again);
-//! `refusals`, `standstill` and `allowance` (what others may bring into the journal).
+//! `inventory` (all else that lies in the folder), `loss` (an end of the journal that is gone); `standing`, `status`,
+//! `verify`, `on_message`, `reload`, `logging`, `notify`; `sweep` (live connections are judged again); `refusals`,
+//! `standstill` and `allowance` (what others may bring into the journal).
 
 mod allowance;
 mod clock;
@@ -17,8 +18,10 @@ mod files;
 mod heads;
 mod history;
 mod index;
+mod inventory;
 mod links;
 mod logging;
+mod loss;
 mod notify;
 mod obstacle;
 mod officers;
@@ -44,6 +47,7 @@ mod upkeep;
 mod verify;
 
 pub use desk::{DEMO_VARIABLE, Front, Incoming};
+pub use inventory::{Inventory, shows_a_node};
 pub use officers::officer_name;
-pub use run::{RunError, run, run_with};
+pub use run::{RunError, run, run_accepting_loss, run_with};
 pub use verify::verify_view;

@@ -12,6 +12,7 @@ use super::files;
 use super::order::{Node, Stopped};
 use super::roster::{OFFICER_SUBJECT, officer_note};
 use crate::api::Caller;
+use crate::audit::{Opener, Unsealed};
 use crate::exchange::Command;
 use crate::journal::{SlotError, Vault};
 
@@ -80,8 +81,8 @@ pub fn officer_name(folder: &Path, vault: &Vault, number: u32) -> Option<String>
     }
 }
 
-/// One more than the highest slot under which a name lies; 0 where there is none.
-pub(super) fn slots_used(folder: &Path) -> io::Result<u64> {
+/// One more than the highest slot under `limit` under which a name lies; 0 where there is none.
+pub(super) fn slots_used(folder: &Path, limit: u64) -> io::Result<u64> {
     let listed = match fs::read_dir(folder.join(FOLDER)) {
         Ok(listed) => listed,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(0),
@@ -89,12 +90,36 @@ pub(super) fn slots_used(folder: &Path) -> io::Result<u64> {
     };
     let mut used = 0;
     for file in listed {
-        let bytes = files::read_limited(&file?.path(), MAX_FILE_BYTES)?;
-        if let Some(slot) = bytes.first_chunk() {
-            used = used.max(u64::from_be_bytes(*slot).saturating_add(1));
+        let path = file?.path();
+        let Ok(bytes) = files::read_limited(&path, MAX_FILE_BYTES) else {
+            tracing::warn!(file = %path.display(), "the name of an officer cannot be read");
+            continue;
+        };
+        match bytes.first_chunk().map(|slot| u64::from_be_bytes(*slot)) {
+            Some(slot) if slot < limit => used = used.max(slot + 1),
+            _ => tracing::warn!(file = %path.display(), "the name of an officer is damaged"),
         }
     }
     Ok(used)
+}
+
+/// Reads the name of every officer and says which cannot be opened any more.
+pub(super) fn damages(folder: &Path, opener: &dyn Opener) -> Vec<String> {
+    let mut found = Vec::new();
+    for file in fs::read_dir(folder.join(FOLDER)).into_iter().flatten().flatten() {
+        let path = file.path();
+        let read = files::read_limited(&path, MAX_FILE_BYTES);
+        let opened = match read.as_ref().map(|bytes| bytes.split_first_chunk()) {
+            Ok(Some((slot, sealed))) => opener.open(u64::from_be_bytes(*slot), sealed),
+            Ok(None) => Unsealed::Damaged("it is too short".to_owned()),
+            Err(error) => Unsealed::Damaged(error.to_string()),
+        };
+        if let Unsealed::Damaged(why) = opened {
+            found.push(format!("{}: the name of an officer cannot be read: {why}", path.display()));
+        }
+    }
+    found.sort();
+    found
 }
 
 /// The login name of a user as the machine's own list has it.
@@ -119,13 +144,14 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let key = WrappingKey::create(&folder.path().join("slots.key")).unwrap();
         let vault = Vault::open(folder.path(), &key, 0).unwrap();
-        assert_eq!(slots_used(folder.path()).unwrap(), 0);
+        assert_eq!(slots_used(folder.path(), 1).unwrap(), 0);
         write_name(folder.path(), &vault, 3, "duty").unwrap();
         let file = fs::read(path_of(folder.path(), 3)).unwrap();
         assert!(!file.windows(4).any(|part| part == b"duty"));
         assert_eq!(officer_name(folder.path(), &vault, 3).as_deref(), Some("duty"));
         assert_eq!(officer_name(folder.path(), &vault, 4), None);
-        let slot = slots_used(folder.path()).unwrap() - 1;
+        let slot = slots_used(folder.path(), u64::MAX).unwrap() - 1;
+        assert_eq!(slots_used(folder.path(), slot).unwrap(), 0, "a number beyond all slots is damage");
         vault.destroy(&[slot]).unwrap();
         assert_eq!(officer_name(folder.path(), &vault, 3), None);
     }

@@ -28,7 +28,7 @@ use crate::name::{BootNonce, JournalId, NodeName, Precedence};
 use crate::net::{BindError, Limits};
 use crate::note::PublicKeys;
 use crate::settings::Settings;
-use crate::store::{Index, Store, StoreError};
+use crate::store::{Index, StoreError};
 
 /// Why the daemon did not start, or ended. Each says what is affected and what to do.
 #[derive(Debug, thiserror::Error)]
@@ -89,19 +89,28 @@ pub enum RunError {
         /// What is damaged.
         what: String,
     },
-    /// The journal is shorter than a snapshot of it.
+    /// The end of the journal was durable once and is lost.
     #[error(
-        "the journal in {} ends at record {journal}, but a snapshot knows {snapshot} records: the end of the journal was \
-         lost. Put it back from a backup, or remove the folder `snapshots` to go on with what is there; the peers will \
-         show what is missing", .folder.display()
+        "the end of the journal in {} is lost: {what}. Nothing was started or changed. Put the file back as it was, from a \
+         backup or an archive. Only where there is no copy of it, a person can decide to go on without these records: `verbale \
+         run --accept-loss` sets aside what is left of them, records the decision, and has the node ask its peers for what \
+         it has said to them; a message that stood in these records only, queued and not yet sent, is lost then",
+        .folder.display()
     )]
-    ShortJournal {
+    EndLost {
         /// The node's folder.
         folder: PathBuf,
-        /// Records that the snapshot knows.
-        snapshot: u64,
-        /// Records in the journal.
-        journal: u64,
+        /// What is lost, with its place.
+        what: String,
+    },
+    /// A loss was accepted, and nothing is lost.
+    #[error(
+        "`--accept-loss` was given, but nothing is lost at the end of the journal in {}; nothing was started. Run it \
+         without", .folder.display()
+    )]
+    NothingLost {
+        /// The node's folder.
+        folder: PathBuf,
     },
     /// The key under which the slots are wrapped.
     #[error(transparent)]
@@ -166,6 +175,15 @@ pub async fn run(folder: PathBuf, settings: Settings) -> Result<(), RunError> {
     run_with(folder, settings, |_| std::future::pending()).await
 }
 
+/// As [`run`], where a person has decided to go on although the end of the journal is lost: it is set aside, the
+/// decision is recorded, and the node asks its peers for what it has said to them.
+///
+/// # Errors
+/// See [`RunError`]; [`RunError::NothingLost`] where there is nothing to decide.
+pub async fn run_accepting_loss(folder: PathBuf, settings: Settings) -> Result<(), RunError> {
+    run_until(folder, settings, true, |_| std::future::pending()).await
+}
+
 /// As [`run`], with work inside the daemon's process: `inside` is given what the local interface is given, and the
 /// daemon stops in good order when it ends. Measurements send this way, without the socket and its JSON.
 ///
@@ -176,20 +194,20 @@ pub async fn run_with<F: Future<Output = ()>>(
     settings: Settings,
     inside: impl FnOnce(Front) -> F,
 ) -> Result<(), RunError> {
-    logging::start(settings.log);
-    let signals = Signals::listen().map_err(|error| RunError::Io { path: folder.clone(), error })?;
-    run_until(folder, settings, signals, inside).await
+    run_until(folder, settings, false, inside).await
 }
 
 async fn run_until<F: Future<Output = ()>>(
     folder: PathBuf,
     settings: Settings,
-    signals: Signals,
+    accept_loss: bool,
     inside: impl FnOnce(Front) -> F,
 ) -> Result<(), RunError> {
+    logging::start(settings.log);
+    let signals = Signals::listen().map_err(|error| RunError::Io { path: folder.clone(), error })?;
     let clock = Clock;
     let (orders, orders_received) = unbounded_channel();
-    let ground = start::read(&folder, &settings, &orders)?;
+    let ground = start::read(&folder, &settings, &orders, accept_loss)?;
     let (anchors, own, introduction) = trust(&ground)?;
     let refusals = Refusals::new(orders.clone(), clock);
     let tls = TlsSettings {
@@ -203,7 +221,7 @@ async fn run_until<F: Future<Output = ()>>(
     let (net, events) = crate::net::bind(&settings.listen, tls, limits)?;
     let listening = net.local_addresses();
     let socket = bind_socket(&folder, &settings)?;
-    let index = open_index(&folder, &ground)?;
+    let index = start_index(&folder, &ground)?;
     let certificate_until = Mutex::new(ground.keys.tls.leaf().not_after);
     let settings = Arc::new(settings);
     let node = Arc::new(Node {
@@ -305,16 +323,16 @@ fn trust(ground: &start::Ground) -> Result<(SharedAnchors, OwnTls, Arc<crate::id
     Ok((anchors, OwnTls::new(&ground.keys.tls)?, introduction))
 }
 
-fn open_index(folder: &Path, ground: &start::Ground) -> Result<Lookup, RunError> {
+fn start_index(folder: &Path, ground: &start::Ground) -> Result<Lookup, RunError> {
     let path = folder.join(start::STORE);
     let reader = ground.journal.reader();
-    let (store, report) = Store::open(&path, &reader)?;
+    let (store, report) = &ground.store;
     if let Some(rebuild) = report.rebuild.as_ref().filter(|_| ground.journal.tail().next_record > 0) {
         tracing::warn!(reason = rebuild.reason, "the index is built anew from the journal");
     }
     let index = Index::start(store.clone(), reader.clone(), ground.journal.tail().next_record)
         .map_err(|error| RunError::Io { path, error })?;
-    Ok(Lookup::new(store, index, reader))
+    Ok(Lookup::new(store.clone(), index, reader))
 }
 
 fn bind_socket(folder: &Path, settings: &Settings) -> Result<Socket, RunError> {

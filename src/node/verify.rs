@@ -1,6 +1,6 @@
 //! `log verify` while the daemon runs: the same audit that an outsider runs on the files, with the keys at hand, and the
 //! index held against the journal.
-
+use super::inventory::Inventory;
 use super::order::Node;
 use crate::api::VerifyView;
 use crate::audit::{FileFound, FileName, Opener, Unsealed, VerifyOptions, VerifyReport, verify_groups};
@@ -19,7 +19,7 @@ impl Opener for Node {
     fn file(&self, name: &FileName) -> FileFound {
         let missing = |why: &dyn std::fmt::Display| FileFound::Missing(why.to_string());
         let Some(slot) = self.enclosures.slot_of(&name.entry, name.ordinal).or(name.slot) else {
-            return missing(&"it is not in the folder");
+            return missing(&self.enclosures.why_no_slot(&name.entry, name.ordinal));
         };
         let key = match self.vault.key(slot) {
             Ok(key) => key,
@@ -28,24 +28,48 @@ impl Opener for Node {
         };
         match self.enclosures.read(&name.entry, name.ordinal, &key).and_then(|mut file| file.verify()) {
             Ok(found) => FileFound::Present { size: found.size, sha256: found.sha256 },
-            Err(EnclosureError::Absent(_)) => missing(&"it is not in the folder"),
-            Err(error) => missing(&error),
+            Err(EnclosureError::Absent(_)) => missing(&self.enclosures.why_no_slot(&name.entry, name.ordinal)),
+            Err(error) => missing(&format_args!("{}.{}: {error}", name.entry, name.ordinal)),
         }
     }
 }
 
-/// Every group, tree, signature, receipt, text and file up to what is durable now, and every row of the index.
+/// How many faults `status` lists of what a verification found.
+const MAX_FOUND: usize = 20;
+
+/// Every group, tree, signature, receipt, text and file up to what is durable now, every row of the index, and what lies
+/// beside them. What is found is kept for `status` until a verification finds nothing.
 ///
 /// # Errors
 /// The folder of the journal cannot be listed.
 pub(super) fn verify(node: &Node) -> std::io::Result<VerifyView> {
     let options = VerifyOptions { opener: Some(node), own_keys: own_keys(node), ..VerifyOptions::default() };
-    let report = verify_groups(node.journal.scan(0)?, options);
+    let scan = node.journal.scan(0)?;
+    let report = verify_groups(scan, options);
+    let journal = report.journal.map(|journal| journal.0);
     let mut view = verify_view(report);
+    let inventory = Inventory::of(&node.folder, journal, Some(node));
+    view.faults.extend(inventory.faults);
+    view.remarks.extend(inventory.remarks);
+    slots(node, &mut view);
     node.index.verify_into(&mut view);
     view.good = view.faults.is_empty();
     node.upkeep.was_verified(node.clock.now(), &view);
     Ok(view)
+}
+
+/// Every key slot in both copies; the daemon makes one whole from the other and says so.
+fn slots(node: &Node, view: &mut VerifyView) {
+    match node.vault.verify(MAX_FOUND) {
+        Ok(damaged) => view.faults.extend(damaged.iter().map(|slot| {
+            format!("key slot {slot} is damaged in both copies: what was sealed under it cannot be read any more")
+        })),
+        Err(error) => view.faults.push(format!("key slots: {error}")),
+    }
+    for repair in node.vault.take_repairs() {
+        tracing::warn!("{repair}");
+        view.remarks.push(format!("repaired: {repair}"));
+    }
 }
 
 /// An audit's report as the local interface and the commands show it; sled is not in it yet.

@@ -19,6 +19,7 @@ mod apply;
 mod batch;
 mod check;
 mod cursor;
+mod examine;
 mod index;
 mod key;
 mod list;
@@ -38,6 +39,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGua
 use crate::journal::ReadError;
 
 pub use check::Checked;
+pub use examine::{Examined, NotExamined, examine};
 pub use index::{Index, IndexError, Progress};
 pub use key::LogId;
 pub use list::{EntryFilter, EntryRow, EntryRows, MAX_LISTED, MAX_SCANNED_ENTRIES, MessageFilter};
@@ -63,6 +65,10 @@ pub enum StoreError {
         /// What it said.
         error: std::io::Error,
     },
+    /// It was filled from more records than the journal has: records that were durable are gone from there, and the
+    /// index is kept as a witness of it.
+    #[error("the index was filled from {0} records, which is more than the journal has")]
+    Beyond(u64),
     /// A record of the journal that was needed cannot be read.
     #[error(transparent)]
     Journal(#[from] ReadError),

@@ -41,14 +41,21 @@ impl Store {
     /// filled from this journal. [`super::Index::start`] then checks it whole and fills it.
     ///
     /// # Errors
-    /// The operating system refuses the folder.
+    /// The operating system refuses the folder; [`StoreError::Beyond`] where it knows more records than the journal
+    /// has (D6: it was filled from durable groups only), and then it is left as it is.
     pub fn open(folder: &Path, journal: &Reader) -> Result<(Self, OpenReport), StoreError> {
         let io_error = |error| StoreError::Io { folder: folder.to_owned(), error };
         let existed = folder.is_dir();
-        let opened = if existed { open_and_judge(folder, journal) } else { Err("there was no index".to_owned()) };
+        let opened = if existed {
+            open_and_judge(folder, journal)
+        } else {
+            Err(StoreError::Damaged("there was no index".to_owned()))
+        };
         let (inner, rebuild) = match opened {
             Ok(inner) => (inner, None),
-            Err(reason) => {
+            Err(error @ StoreError::Beyond(_)) => return Err(error),
+            Err(error) => {
+                let reason = reason_of(error);
                 let aside = move_aside(folder).map_err(io_error)?;
                 let inner = begin(folder)?;
                 (inner, Some(Rebuild { reason, aside }))
@@ -59,6 +66,14 @@ impl Store {
             OpenReport { next_record: cursor.next_record, messages: cursor.rows, entries: cursor.entries, rebuild };
         let shared = Shared { folder: folder.to_owned(), inner: RwLock::new(inner), suspicion: Mutex::new(None) };
         Ok((Self { shared: Arc::new(shared) }, report))
+    }
+
+    /// Moves a store aside, so that the next [`Self::open`] begins a new one.
+    ///
+    /// # Errors
+    /// The operating system refuses the folder.
+    pub fn set_aside(folder: &Path) -> Result<Option<PathBuf>, StoreError> {
+        move_aside(folder).map_err(|error| StoreError::Io { folder: folder.to_owned(), error })
     }
 
     /// Throws everything away and begins anew; the index thread fills it again.
@@ -78,33 +93,50 @@ impl Store {
 }
 
 /// Opens what is there and says why it cannot be used, where it cannot.
-fn open_and_judge(folder: &Path, journal: &Reader) -> Result<Inner, String> {
-    let db = open_sled(folder).map_err(|error| error.to_string())?;
-    let batch = super::guarded(|| Batch::load(&db)).map_err(|error| match error {
-        StoreError::Damaged(reason) => reason,
-        other => other.to_string(),
-    });
-    let judged = batch.and_then(|batch| judge(&batch.cursor, journal).map(|()| batch));
-    match judged {
-        Ok(batch) => Ok(Inner { db: Some(db), batch }),
-        Err(reason) => {
-            close(Some(db));
-            Err(reason)
+fn open_and_judge(folder: &Path, journal: &Reader) -> Result<Inner, StoreError> {
+    let inner = open_as_it_is(folder)?;
+    match judge(&inner.batch.cursor, journal) {
+        Ok(()) => Ok(inner),
+        Err(error) => {
+            close(inner.db);
+            Err(error)
         }
     }
 }
 
+/// Opens what is there and reads its cursor.
+pub(super) fn open_as_it_is(folder: &Path) -> Result<Inner, StoreError> {
+    let db = open_sled(folder)?;
+    match super::guarded(|| Batch::load(&db)) {
+        Ok(batch) => Ok(Inner { db: Some(db), batch }),
+        Err(error) => {
+            close(Some(db));
+            Err(error)
+        }
+    }
+}
+
+/// Why it cannot be used, in words.
+fn reason_of(error: StoreError) -> String {
+    match error {
+        StoreError::Damaged(reason) => reason,
+        other => other.to_string(),
+    }
+}
+
 /// Whether the store was filled from this journal, and not beyond its end.
-fn judge(cursor: &Cursor, journal: &Reader) -> Result<(), String> {
+pub(super) fn judge(cursor: &Cursor, journal: &Reader) -> Result<(), StoreError> {
     if cursor.next_record == 0 {
         return Ok(());
     }
     // Damage and refusals of the system are the journal's matter; they are named elsewhere.
     if let Err(ReadError::Absent(_)) = journal.read(cursor.next_record - 1) {
-        return Err(format!("it was filled up to record {}, which the journal has not", cursor.next_record - 1));
+        return Err(StoreError::Beyond(cursor.next_record));
     }
     match journal.group_of(cursor.group_record) {
-        Ok(group) if group.header.chain != cursor.chain => Err("it was filled from another journal".to_owned()),
+        Ok(group) if group.header.chain != cursor.chain => {
+            Err(StoreError::Damaged("it was filled from another journal".to_owned()))
+        }
         _ => Ok(()),
     }
 }
@@ -133,7 +165,7 @@ fn open_sled(folder: &Path) -> Result<sled::Db, StoreError> {
 }
 
 /// Lets go of sled; a damaged one may panic even then.
-fn close(db: Option<sled::Db>) {
+pub(super) fn close(db: Option<sled::Db>) {
     let _ = super::guarded(|| {
         drop(db);
         Ok(())

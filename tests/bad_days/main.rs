@@ -6,6 +6,7 @@ mod disks;
 mod doctor;
 mod durable_order;
 mod faults;
+mod folder;
 mod greedy;
 mod peers;
 mod raw;
