@@ -3,11 +3,14 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use rustls_pki_types::CertificateDer;
+
 use super::folder::{
     ED25519_CERTIFICATE, ED25519_KEY, INTRODUCTION, KEYS, ML_DSA_44_CERTIFICATE, ML_DSA_44_KEY, NodeKeys, ROOT,
     TLS_CHAIN, TLS_KEY, certificates, first_certificate, read_private,
 };
 use super::key::{PrivateKey, pem_block};
+use super::path;
 
 /// What was found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -32,7 +35,15 @@ pub fn look_at_identity(dir: &Path) -> IdentityLook {
     look.form(dir.join(INTRODUCTION), Some(loaded.introduction.to_text().into_bytes()));
     let own = loaded.introduction.node(loaded.node());
     if !own.is_some_and(|own| own.tls.iter().any(|chain| chain.as_slice() == loaded.tls.chain())) {
-        look.other(&keys.join(TLS_CHAIN));
+        let path = keys.join(TLS_CHAIN);
+        if is_renewed(&loaded) {
+            look.remarks.push(format!(
+                "{} holds a renewed certificate of this State's root; the introduction that peers hold names the one before",
+                path.display()
+            ));
+        } else {
+            look.other(&path);
+        }
     }
     for (name, is_first) in [(ED25519_CERTIFICATE, true), (ML_DSA_44_CERTIFICATE, false)] {
         let path = keys.join(name);
@@ -65,6 +76,16 @@ pub fn look_at_identity(dir: &Path) -> IdentityLook {
         }
     }
     look
+}
+
+/// Whether the TLS certificate is one that this State's root has made for this node: peers judge by the root, not by the
+/// certificate that the introduction names. Whether it is still valid is said elsewhere.
+fn is_renewed(loaded: &NodeKeys) -> bool {
+    let (leaf, root) = (loaded.tls.leaf(), loaded.introduction.root());
+    let mut between: Vec<CertificateDer<'_>> = loaded.tls.chain().iter().skip(1).cloned().collect();
+    between.extend(loaded.introduction.chain().iter().cloned());
+    leaf.node == Some(loaded.node())
+        && path::verify(leaf, &between, root, &[], leaf.not_before, path::Usage::Client).is_ok()
 }
 
 impl IdentityLook {

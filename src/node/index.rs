@@ -150,9 +150,15 @@ impl Lookup {
         Some(receipt.record)
     }
 
-    /// Compares every row with the journal and adds what was found to a verification.
-    pub(super) fn verify_into(&self, view: &mut VerifyView) {
+    /// Compares every row with the journal and adds what was found to a verification. `no_room`: the disk is full.
+    pub(super) fn verify_into(&self, view: &mut VerifyView, no_room: bool) {
         match self.store.verify_against(&self.journal) {
+            // What there is no room for is behind, and fills itself when there is room; the journal has it all.
+            Ok((checked, faults)) if !faults.is_empty() && (no_room || self.index.progress().failed.is_some()) => {
+                view.rows = Some(checked.rows());
+                let behind = format!("the index has no room and was not judged ({} differences)", faults.len());
+                view.remarks.push(behind);
+            }
             Ok((checked, faults)) => {
                 view.rows = Some(checked.rows());
                 view.faults.extend(faults.into_iter().map(|fault| format!("index: {fault}")));

@@ -8,7 +8,7 @@ use super::roster::Roster;
 use super::run::RunError;
 use super::start::{SNAPSHOTS, STORE};
 use crate::exchange::{Act, Fold, Record};
-use crate::journal::{Journal, Sentinel, SnapshotStore};
+use crate::journal::{Change, Damage, Fault, Journal, Look, Sentinel, SentinelState, SnapshotStore};
 use crate::store::Store;
 
 /// The subject of the record that tells of a loss.
@@ -19,6 +19,23 @@ pub(super) fn judge(folder: &Path, lost: &[String], accepted: bool) -> Result<()
     match lost.first() {
         Some(what) if !accepted => Err(RunError::EndLost { folder: folder.to_owned(), what: what.clone() }),
         _ => Ok(()),
+    }
+}
+
+/// Whether this folder is a copy that was taken while the node ran: then what says how far the journal was may have been
+/// copied after the journal itself. What a copy lacks at its end is no damage; a group that was written whole and does
+/// not hold is, in a copy as well.
+pub(super) fn is_of_a_copy(folder: &Path, looked: &Look) -> bool {
+    let lost = |damage: &Damage| matches!(damage.fault, Fault::EndLost(_));
+    let whole = looked.torn.as_ref().is_some_and(|torn| torn.whole);
+    if whole || !looked.lost.iter().all(lost) {
+        return false;
+    }
+    let another_file = |what: &Change| matches!(what, Change::Inode | Change::BirthTime);
+    let alien = |what: &Change| matches!(what, Change::Contents | Change::Journal);
+    match Sentinel::check(folder, &looked.journal_id) {
+        Ok(SentinelState::Moved { what }) => what.iter().any(another_file) && !what.iter().any(alien),
+        Ok(SentinelState::Same | SentinelState::Missing) | Err(_) => false,
     }
 }
 
@@ -37,9 +54,20 @@ pub(super) fn set_aside(folder: &Path, snapshots: &[PathBuf]) -> Result<(), RunE
 }
 
 /// Records what was lost and who decided to go on.
-pub(super) fn record(journal: &Journal, lost: &[String], fold: &mut Fold, roster: &mut Roster) -> Result<(), RunError> {
-    let user = rustix::process::getuid().as_raw();
-    let text = format!("accepted by the user {user} of this machine: {}", lost.join("; "));
+pub(super) fn record(
+    journal: &Journal,
+    lost: &[String],
+    by_a_person: bool,
+    fold: &mut Fold,
+    roster: &mut Roster,
+) -> Result<(), RunError> {
+    let lost = lost.join("; ");
+    let text = if by_a_person {
+        format!("accepted by the user {} of this machine: {lost}", rustix::process::getuid().as_raw())
+    } else {
+        format!("this folder is a copy that was taken while the node ran, and its end is not in it: {lost}")
+    };
+    tracing::warn!("{text}");
     let act = Act::Noted { subject: LOSS_SUBJECT.to_owned(), peer: None, text, officer: 0 };
     let record = Record { time: Clock.now(), act };
     let durable =

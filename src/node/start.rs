@@ -104,7 +104,7 @@ pub(super) fn read(
     let uploads = UploadFolder::open(&folder.join(UPLOADS)).map_err(at(&folder.join(UPLOADS)))?;
     let (mut doubt, sentinel_due) = ask_sentinel(folder, &opened, fold.next_record() == 0)?;
     if !lost.is_empty() {
-        loss::record(&journal, &lost, &mut fold, &mut roster)?;
+        loss::record(&journal, &lost, accept_loss, &mut fold, &mut roster)?;
         (doubt, replayed) = (Some(Doubt::Restored), replayed + 1);
     }
     let store = match store {
@@ -167,6 +167,7 @@ fn weigh(folder: &Path, settings: &Settings, accept_loss: bool) -> Result<Weighe
         }
         Err(error) => return Err(error.into()),
     };
+    let mut accepted = accept_loss || loss::is_of_a_copy(folder, &looked);
     let (mut lost, mut beyond): (Vec<String>, Vec<PathBuf>) = Default::default();
     lost.extend(looked.lost.iter().map(ToString::to_string));
     let snapshots = SnapshotStore::at(&folder.join(SNAPSHOTS));
@@ -174,6 +175,8 @@ fn weigh(folder: &Path, settings: &Settings, accept_loss: bool) -> Result<Weighe
     let loaded = snapshots.load_within(&looked.journal_id, snapshot::FORMAT, looked.next_record).map_err(io)?;
     for rejected in &loaded.rejected {
         let RejectedWhy::Beyond(records) = rejected.why else { continue };
+        // A snapshot is made seldom, and long after what it knows: that one is newer is not explained by a copy.
+        accepted = accept_loss;
         let witness = Witness { records, what: format!("the snapshot {}", rejected.path.display()) };
         // One witness is enough to refuse; each further one would only say the same.
         if lost.is_empty() {
@@ -181,7 +184,7 @@ fn weigh(folder: &Path, settings: &Settings, accept_loss: bool) -> Result<Weighe
         }
         beyond.push(rejected.path.clone());
     }
-    loss::judge(folder, &lost, accept_loss)?;
+    loss::judge(folder, &lost, accepted)?;
     let reader = Reader::open(&path);
     let replay = replay(&reader, &looked, loaded).map_err(|error| error.in_folder(folder))?;
     if let Some(name) = replay.fold.me.filter(|name| *name != settings.node) {
@@ -194,7 +197,7 @@ fn weigh(folder: &Path, settings: &Settings, accept_loss: bool) -> Result<Weighe
         Err(StoreError::Beyond(records)) => {
             let witness = Witness { records, what: "the index".to_owned() };
             lost.extend(looked.lost_end(&witness).map(|damage| damage.to_string()));
-            loss::judge(folder, &lost, accept_loss)?;
+            loss::judge(folder, &lost, accepted)?;
             None
         }
         Err(error) => return Err(error.into()),

@@ -69,7 +69,12 @@ impl Upkeep {
     /// Takes in what a verification found; a green one ends what an earlier one said.
     pub(super) fn was_verified(&self, now: Millis, view: &VerifyView) {
         let first = view.faults.first().cloned();
-        self.found().verified = first.map(|first| (now, view.faults.len() as u64, first));
+        let mut found = self.found();
+        if view.good {
+            // It has read the whole journal, too.
+            found.damages.clear();
+        }
+        found.verified = first.map(|first| (now, view.faults.len() as u64, first));
     }
 
     /// Files below `folder` that were there at an earlier look and are gone or shorter now.

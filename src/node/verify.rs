@@ -4,7 +4,7 @@ use super::inventory::Inventory;
 use super::order::Node;
 use crate::api::VerifyView;
 use crate::audit::{FileFound, FileName, Opener, Unsealed, VerifyOptions, VerifyReport, verify_groups};
-use crate::journal::{EnclosureError, SlotError};
+use crate::journal::{Condition, EnclosureError, SlotError};
 use crate::note::PublicKeys;
 
 impl Opener for Node {
@@ -52,7 +52,8 @@ pub(super) fn verify(node: &Node) -> std::io::Result<VerifyView> {
     view.faults.extend(inventory.faults);
     view.remarks.extend(inventory.remarks);
     slots(node, &mut view);
-    node.index.verify_into(&mut view);
+    let no_room = matches!(node.standing().disk, Some((_, Condition::OnReserve | Condition::DiskFull)));
+    node.index.verify_into(&mut view, no_room);
     view.good = view.faults.is_empty();
     node.upkeep.was_verified(node.clock.now(), &view);
     Ok(view)

@@ -65,7 +65,7 @@ async fn says_expired(node: &Rig, whose: &Rig) {
     });
     let said = said.unwrap_or_else(|| panic!("{} says nothing of {wanted}: {status:#?}", node.name));
     assert_eq!(said.level, "error");
-    assert!(said.what.contains("has expired") && said.what.contains("messages wait"), "{said:?}");
+    assert!(said.what.contains("has expired") && said.affects.contains("messages wait"), "{said:?}");
     assert!(!said.todo.is_empty());
 }
 

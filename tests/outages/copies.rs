@@ -195,7 +195,7 @@ async fn a_copy_that_is_told_of_the_first_signs_nothing() {
     both_ways(&world, "before").await;
     let log = world.a.peer(&world.b).await.own_log;
     let mut copied = second_instance(&world).await;
-    until("the copy is told", async || words(&[&copied]).await.contains("two instances")).await;
+    until("the copy is told", async || words(&[&copied]).await.contains("this node runs twice")).await;
     let waits = copied.send(message(&world.b, "by the copy", WaitFor::Queued)).await;
     delivered(&world.a, &world.b, "from the first").await;
     assert_eq!(copied.peer(&world.b).await.own_log, log, "it has opened no volume");

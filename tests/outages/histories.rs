@@ -34,7 +34,7 @@ fn reopen(node: &Rig, peer: &Rig) {
     let output = command.output().unwrap();
     let said = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{said}");
-    assert!(said.contains("Agreed here"), "{said}");
+    assert!(said.contains("when a person has agreed there too"), "{said}");
 }
 
 async fn frozen(node: &Rig) -> bool {
