@@ -4,6 +4,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, RwLock};
+use std::time::Duration;
 
 use crate::journal::{ReadError, Reader};
 
@@ -149,11 +150,30 @@ fn begin(folder: &Path) -> Result<Inner, StoreError> {
     Ok(Inner { db: Some(db), batch })
 }
 
+/// How often an opening is tried again while sled still holds the file, and the pause between: it lets go a moment after
+/// its last handle is dropped, on threads of its own. That is no damage, and nothing to build anew for.
+const HELD_TRIES: u32 = 40;
+const HELD_PAUSE: Duration = Duration::from_millis(50);
+
+fn is_held(error: &sled::Error) -> bool {
+    matches!(error, sled::Error::Io(error) if error.to_string().contains("could not acquire lock"))
+}
+
 /// Opens sled in a thread of its own: it panics on some damage, and what unwinds there ends there.
 fn open_sled(folder: &Path) -> Result<sled::Db, StoreError> {
     let path = folder.to_owned();
     let config = sled::Config::new().path(path).cache_capacity(CACHE_BYTES).flush_every_ms(Some(RECLAIM_EVERY_MS));
-    let open = move || config.open();
+    let open = move || {
+        let mut opened = config.open();
+        for _ in 0..HELD_TRIES {
+            match &opened {
+                Err(error) if is_held(error) => std::thread::sleep(HELD_PAUSE),
+                _ => break,
+            }
+            opened = config.open();
+        }
+        opened
+    };
     let thread = std::thread::Builder::new().name("store-open".to_owned()).spawn(open);
     let thread = thread.map_err(|error| StoreError::Io { folder: folder.to_owned(), error })?;
     match thread.join() {
