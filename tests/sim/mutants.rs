@@ -8,7 +8,7 @@ use verbale::exchange::{Mutant, activate};
 use super::{number, run};
 
 /// Worlds within which every planted bug must show: more than twice what the rarest needs.
-const SEEDS: u64 = 600;
+const SEEDS: u64 = 1_000;
 
 /// The first world in which a planted bug shows, and what the oracle says; worlds that do not hold without it do not
 /// count.
