@@ -239,7 +239,7 @@ pub struct PeerView {
     pub today_bytes: u64,
     /// … of so many that it may, see `limits.peer_bytes_per_day`.
     pub quota_bytes: u64,
-    /// Why nothing more is taken from it for now: `disk`, `quota`, or empty.
+    /// Why this node answers it NOT_NOW: `disk`, `quota`, or empty where it takes what comes.
     pub not_taken: String,
 }
 

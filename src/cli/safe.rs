@@ -101,7 +101,7 @@ fn direction_of(line: &str) -> char {
     }
 }
 
-/// JSON with the same characters written as `\uXXXX`, which means the same to a parser and nothing to a terminal.
+/// JSON with the same characters as escapes of `\u` and four digits, which means the same to a parser and nothing to a terminal.
 pub fn json(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     for c in text.chars() {

@@ -201,7 +201,7 @@ pub fn log(notice: &Notice) {
         }
         Notice::TakesAgain { peer } => tracing::info!(%peer, "the peer takes messages again"),
         Notice::SaidNotNow { peer, reason } => {
-            tracing::warn!(%peer, reason = own_words(*reason), "nothing more is taken from the peer for now");
+            tracing::warn!(%peer, reason = own_words(*reason), "the peer is told: not now");
         }
         Notice::NotNow { peer, reason } => tracing::info!(%peer, reason = words(*reason), "the peer says: not now"),
         Notice::Fault { peer, found_here, code, index } => {

@@ -3,12 +3,15 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::{FileExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::Instant;
 
-use verbale::api::{Client, MessageState, Reply, Request, VerifyView, WaitFor};
+use tokio::io::AsyncReadExt;
+use tokio::net::UnixDatagram;
+use tokio::net::unix::pipe;
+use verbale::api::{MessageState, Reply, Request, VerifyView, WaitFor};
 
 use crate::in_good_order;
 use crate::rig::{PATIENCE, Rig, message, pair, until, up};
@@ -85,18 +88,26 @@ async fn start(folder: &Path, arguments: &[&str]) -> Started {
     let log = folder.with_extension("stderr");
     let mut command = Command::new(env!("CARGO_BIN_EXE_verbale"));
     command.arg("run").args(arguments).arg("--dir").arg(folder).env(verbale::node::DEMO_VARIABLE, "1");
-    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(File::create(&log).unwrap());
+    // It says when it is ready, as to systemd; and its standard output ends when it does.
+    let place = tempfile::tempdir().unwrap();
+    let ready = UnixDatagram::bind(place.path().join("ready")).unwrap();
+    command.env("NOTIFY_SOCKET", place.path().join("ready"));
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(File::create(&log).unwrap());
     let mut serving = Serving { child: command.spawn().unwrap(), log };
-    let deadline = Instant::now() + PATIENCE;
-    loop {
-        if serving.child.try_wait().unwrap().is_some() {
-            return Started::Refused(serving.said());
+    let output = OwnedFd::from(serving.child.stdout.take().unwrap());
+    let mut output = pipe::Receiver::from_owned_fd(output).unwrap();
+    let (mut said, mut rest) = ([0; 256], Vec::new());
+    tokio::select! {
+        told = ready.recv(&mut said) => {
+            let told = String::from_utf8_lossy(&said[..told.unwrap()]).into_owned();
+            assert!(told.contains("READY=1"), "{told}");
+            Started::Serves(serving)
         }
-        if Client::connect(folder).await.is_ok() {
-            return Started::Serves(serving);
+        _ = output.read_to_end(&mut rest) => {
+            serving.child.wait().unwrap();
+            Started::Refused(serving.said())
         }
-        assert!(Instant::now() < deadline, "{}", serving.said());
-        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        () = tokio::time::sleep(PATIENCE) => panic!("neither serves nor ends: {}", serving.said()),
     }
 }
 
