@@ -104,7 +104,7 @@ pub fn message(
     aws_lc_rs::rand::fill(&mut id).map_err(|_| broken("no random bytes"))?;
     let justification = if precedence >= Precedence::Immediate { "exercise" } else { "" };
     Ok(Send {
-        to: vec![SendTo { peer, id: EntryId(id) }],
+        to: vec![SendTo { peer, id: EntryId(id), fresh: true }],
         kind: Kind::Information,
         language: "en".to_owned(),
         subject: "A measurement".to_owned(),

@@ -120,7 +120,7 @@ mod tests {
 
     fn message(precedence: Precedence, text: String) -> Send {
         Send {
-            to: vec![SendTo { peer: "XB".parse().unwrap(), id: EntryId([1; 16]) }],
+            to: vec![SendTo { peer: "XB".parse().unwrap(), id: EntryId([1; 16]), fresh: false }],
             kind: Kind::Warning,
             language: "en".into(),
             subject: "Service down".into(),

@@ -28,6 +28,10 @@ pub struct SendTo {
     pub peer: NodeName,
     /// 16 random bytes.
     pub id: EntryId,
+    /// The id was made for this very command and given to no daemon before. Whoever repeats a command leaves it out; then
+    /// the daemon looks first whether the id stands in a log already, however old, and what it says there.
+    #[serde(default)]
+    pub fresh: bool,
 }
 
 /// A file that was uploaded before.

@@ -284,7 +284,7 @@ pub fn fresh_id() -> EntryId {
 
 pub fn message(to: &Rig, subject: &str, wait: WaitFor) -> Send {
     Send {
-        to: vec![SendTo { peer: to.name, id: fresh_id() }],
+        to: vec![SendTo { peer: to.name, id: fresh_id(), fresh: false }],
         kind: Kind::Warning,
         language: "en".into(),
         subject: subject.into(),

@@ -325,7 +325,7 @@ impl Story {
         let (id, peer) = (fresh_id()?, self.nodes[receiver].name);
         let node = &self.nodes[author];
         let enclosures = send::upload(&node.client, out, files).await?;
-        let message = draft.message(SendTo { peer, id }, enclosures);
+        let message = draft.message(SendTo { peer, id, fresh: true }, enclosures);
         message.check()?;
         let wait = message.wait;
         let sent = match node.call(&format!("sending from {}", node.name), Request::Send(Box::new(message))).await? {

@@ -133,7 +133,7 @@ fn refused(doing: &str, denied: &Denied) -> Failure {
     let (word, todo) = match denied {
         Denied::UnknownPeer(_) => (code::UNKNOWN_PEER, ""),
         Denied::PeerInactive(_) => ("peer-inactive", ""),
-        Denied::OtherBytes(_) => ("other-bytes", "repeat the command without `--id`"),
+        Denied::OtherBytes(_) => ("other-bytes", "give the message an id of its own"),
         Denied::InTheLog(_) => ("in-the-log", ""),
         Denied::InDoubt(_) => ("in-doubt", ""),
         Denied::NoSuchItem(_) => (code::UNKNOWN_MESSAGE, ""),

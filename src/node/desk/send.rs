@@ -113,7 +113,9 @@ impl Inner {
         let enclosures = self.give(to.id, send).await?;
         let count = u32::try_from(enclosures.len()).expect("at most 64 were checked");
         let body = Body { enclosures, ..shared.body.clone() };
-        self.same_text(to.id, &body).await?;
+        if !to.fresh {
+            self.same_text(to.id, &body).await?;
+        }
         let body = body.encode().map_err(|error| {
             Failure::new(code::TOO_LARGE, DOING, error.to_string(), "put the detail into an enclosure")
         })?;
@@ -149,7 +151,7 @@ impl Inner {
             // A text that is erased or cannot be opened says nothing; then the id decides, as in the log.
             Ok(Ok(stored)) if !outgoing || stored != *body => {
                 let why = format!("a message with the id {id} is here already, and it says something else");
-                Err(Failure::new("other-bytes", DOING, why, "repeat the command without `--id`"))
+                Err(Failure::new("other-bytes", DOING, why, "give the message an id of its own"))
             }
             _ => Ok(()),
         }
