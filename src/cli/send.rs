@@ -215,7 +215,10 @@ pub async fn fetch(client: &Client, id: EntryId) -> Result<MessageView, Failure>
 }
 
 fn draft(letter: &Letter, to: &[NodeName], kind: Kind, subject: String, names: &Names) -> Result<Send, Failure> {
-    let to = to.iter().map(|peer| Ok(SendTo { peer: *peer, id: fresh_id()?, fresh: true })).collect::<Result<_, Failure>>()?;
+    let to = to
+        .iter()
+        .map(|peer| Ok(SendTo { peer: *peer, id: fresh_id()?, fresh: true }))
+        .collect::<Result<_, Failure>>()?;
     Ok(Send {
         to,
         kind,

@@ -51,7 +51,9 @@ impl Seen {
     fn of(quic: &quinn::Connection) -> Self {
         let stats = quic.stats();
         let sent = &stats.frame_tx;
-        let asked = sent.ping + sent.stream + sent.reset_stream + sent.stop_sending + sent.max_data;
+        // QUIC repeats itself with IMMEDIATE_ACK alone where all that it sent was answered but for the last words.
+        let asked =
+            sent.ping + sent.immediate_ack + sent.stream + sent.reset_stream + sent.stop_sending + sent.max_data;
         Self { received: stats.udp_rx.datagrams, asked, round_trip: stats.path.rtt }
     }
 }

@@ -230,3 +230,41 @@ async fn a_thousand_strangers_stay_within_the_limit_and_a_peer_still_comes_in() 
     node.connected().await;
     assert!(node.net.strangers().peak <= 8);
 }
+
+/// What was said last leaves in the same moment in which the other side vanishes, so that QUIC has nothing to repeat in it
+/// that looks like a question.
+#[tokio::test]
+async fn a_peer_that_vanishes_in_the_middle_of_a_conversation_is_found_gone_and_not_waited_for() {
+    let never = Duration::from_secs(600);
+    let limits = Limits { keep_alive: never, keep_alive_accepted: never, ..Limits::default() };
+    let (xa, xb) = (State::new("XA"), State::new("XB"));
+    let mut node = Node::start_limited(&xa, &[&xb], limits);
+    let address = node.address();
+    let (vanish, vanished) = tokio::sync::oneshot::channel::<()>();
+    let peer = std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let raw = runtime.block_on(async {
+            let raw = Raw::connect(&xb, &xa, address).await;
+            std::mem::forget(raw.control(&hello(1).encode()).await);
+            vanished.await.unwrap();
+            raw
+        });
+        // Nothing runs any more that could say goodbye.
+        drop(runtime);
+        std::mem::forget(raw);
+    });
+    let conn = node.connected().await;
+    node.frame().await;
+    vanish.send(()).unwrap();
+    peer.join().unwrap();
+    node.net.send_control(conn, &hello(2));
+    let ended = loop {
+        match node.next().await {
+            verbale::net::NetEvent::Silent { .. } => {}
+            verbale::net::NetEvent::Closed { why, .. } => break why,
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(ended.by, EndedBy::Path);
+    assert!(ended.why.contains("answered nothing"), "{ended}");
+}
