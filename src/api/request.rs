@@ -247,6 +247,9 @@ pub struct Sent {
     pub receipt_time: Option<Millis>,
     /// The case that it belongs to.
     pub case: Option<CaseId>,
+    /// Why the other node does not take the files; empty where it did not refuse them. They will not come by waiting.
+    #[serde(default)]
+    pub files_refused: String,
 }
 
 /// An answer.

@@ -82,6 +82,9 @@ pub struct MessageRow {
     pub repeat: bool,
     /// An officer opened it here.
     pub read: bool,
+    /// Why its files are not taken; empty where they are, or where it has none.
+    #[serde(default)]
+    pub files_refused: String,
 }
 
 /// A text in one language.
@@ -178,8 +181,6 @@ pub struct MessageView {
     pub references: Vec<Reference>,
     /// Why it was not accepted.
     pub refused: String,
-    /// Why the other side does not take some of the files; the text is not touched by it.
-    pub files_refused: String,
     /// When it leaves the queue unsent, if it is not in the log by then.
     pub expires: Option<Millis>,
 }

@@ -297,7 +297,11 @@ fn table(page: &mut Page, folder: Folder, rows: &[&MessageRow]) {
         (None, MessageState::Expired | MessageState::Cancelled) => "never".to_owned(),
         (None, _) => "not yet".to_owned(),
     };
-    let files = |row: &MessageRow| if row.enclosures == 0 { String::new() } else { row.enclosures.to_string() };
+    let files = |row: &MessageRow| match row.enclosures {
+        0 => String::new(),
+        some if row.files_refused.is_empty() => some.to_string(),
+        some => format!("{some}, refused"),
+    };
     let subject = |row: &MessageRow| safe::one_line(&row.subject);
     let head = |row: &MessageRow| {
         let times = [when::minute(row.recorded), sent(row)];
@@ -342,6 +346,7 @@ fn table(page: &mut Page, folder: Folder, rows: &[&MessageRow]) {
             1 => " (1 file)".to_owned(),
             some => format!(" ({some} files)"),
         };
+        let files = if row.files_refused.is_empty() { files } else { files.replace(')', ", refused)") };
         let sent = match sent(row).as_str() {
             "not yet" => ", not sent yet".to_owned(),
             "never" => ", never sent".to_owned(),

@@ -423,15 +423,28 @@ fn render(page: &mut Page, letter: &Letter, sent: &[Sent]) {
         if sent.state == MessageState::Acknowledged {
             page.line(format!("  {}", show::NOT_AGREEMENT));
         }
-        let ended = matches!(sent.state, MessageState::Refused | MessageState::Expired | MessageState::Cancelled);
-        if !reached(sent.state, letter.wait) && !ended {
-            let short = &sent.id.to_string()[..12];
-            page.line(format!(
-                "  The wait of {} is over. Nothing is lost: it goes on by itself, and `verbale show {short}` tells how far.",
-                letter.wait_at_most
-            ));
+        if let Some(line) = what_is_open(sent, letter.wait, letter.wait_at_most) {
+            page.strong(format!("  {line}"));
         }
     }
+}
+
+/// What a wait that did not reach its aim leaves open, in one line.
+fn what_is_open(sent: &Sent, wait: Until, at_most: Span) -> Option<String> {
+    if !sent.files_refused.is_empty() {
+        return Some(format!(
+            "{} does not take the files: {}. The text is not touched by it. Agree on a smaller file or another way.",
+            sent.peer,
+            safe::one_line(&sent.files_refused)
+        ));
+    }
+    let ended = matches!(sent.state, MessageState::Refused | MessageState::Expired | MessageState::Cancelled);
+    (!reached(sent.state, wait) && !ended).then(|| {
+        let short = &sent.id.to_string()[..12];
+        format!(
+            "The wait of {at_most} is over. Nothing is lost: it goes on by itself, and `verbale show {short}` tells how far."
+        )
+    })
 }
 
 #[cfg(test)]
@@ -446,6 +459,24 @@ mod tests {
         assert!(reached(Held, Until::Held) && !reached(Held, Until::Ack));
         assert!(reached(Acknowledged, Until::Ack) && reached(Answered, Until::Receipt));
         assert!(!reached(Refused, Until::Queued) && !reached(Expired, Until::Ack));
+    }
+
+    #[test]
+    fn files_that_are_refused_are_not_waited_for_in_words() {
+        let sent = Sent {
+            peer: "XB".parse().expect("a name"),
+            id: EntryId([1; 16]),
+            state: MessageState::Delivered,
+            receipt_time: None,
+            case: None,
+            files_refused: "file-too-large".to_owned(),
+        };
+        let at_most = "6s".parse().expect("a span");
+        let line = what_is_open(&sent, Until::Held, at_most).expect("the files do not come");
+        assert!(line.contains("does not take the files: file-too-large") && !line.contains("goes on"), "{line}");
+        let waiting = Sent { files_refused: String::new(), ..sent };
+        assert!(what_is_open(&waiting, Until::Held, at_most).is_some_and(|line| line.contains("goes on by itself")));
+        assert_eq!(what_is_open(&waiting, Until::Receipt, at_most), None);
     }
 
     #[test]

@@ -286,10 +286,10 @@ fn render_fate(page: &mut Page, view: &MessageView) {
     if !view.refused.is_empty() {
         page.strong(format!("Not accepted: {}", safe::one_line(&view.refused)));
     }
-    if !view.files_refused.is_empty() {
+    if !view.row.files_refused.is_empty() {
         page.strong(format!(
             "Files not taken: {}. The text is not touched by it.",
-            safe::one_line(&view.files_refused)
+            safe::one_line(&view.row.files_refused)
         ));
     }
     let row = &view.row;

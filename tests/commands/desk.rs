@@ -114,7 +114,14 @@ fn every_field_of_the_json_is_on_the_page_of_commands() {
         }
     }
     let page = include_str!("../../docs/COMMANDS.md");
-    let sent = Sent { peer: peer().peer, id: OWN, state: MessageState::Sent, receipt_time: None, case: None };
+    let sent = Sent {
+        peer: peer().peer,
+        id: OWN,
+        state: MessageState::Sent,
+        receipt_time: None,
+        case: None,
+        files_refused: String::new(),
+    };
     let row = LogRow {
         origin: String::new(),
         index: 0,

@@ -90,6 +90,7 @@ pub fn row() -> MessageRow {
         case: None,
         repeat: false,
         read: false,
+        files_refused: String::new(),
     }
 }
 
@@ -127,7 +128,6 @@ pub fn view() -> MessageView {
             time: Millis(1_772_366_400_000),
         }],
         refused: String::new(),
-        files_refused: String::new(),
         expires: None,
     }
 }
@@ -164,7 +164,14 @@ impl Backend for Scripted {
     async fn call(&self, _: Caller, request: Request) -> Result<Reply, Failure> {
         self.0.lock().expect("no panic elsewhere").push(request.clone());
         let sent = |state, receipt_time| {
-            move |to: &verbale::api::SendTo| Sent { peer: to.peer, id: to.id, state, receipt_time, case: None }
+            move |to: &verbale::api::SendTo| Sent {
+                peer: to.peer,
+                id: to.id,
+                state,
+                receipt_time,
+                case: None,
+                files_refused: String::new(),
+            }
         };
         Ok(match request {
             Request::Inbox(filter) if filter.peer == Some("XC".parse().expect("a name")) => Reply::Messages(
@@ -190,7 +197,14 @@ impl Backend for Scripted {
             }
             Request::Acknowledge(ack) => {
                 let (peer, state) = ("XB".parse().expect("a name"), MessageState::Queued);
-                Reply::Sent(vec![Sent { peer, id: ack.id, state, receipt_time: None, case: None }])
+                Reply::Sent(vec![Sent {
+                    peer,
+                    id: ack.id,
+                    state,
+                    receipt_time: None,
+                    case: None,
+                    files_refused: String::new(),
+                }])
             }
             Request::LogVerify => Reply::Verified(Box::new(VerifyView {
                 faults: vec!["journal/000001: group at 4096 is damaged".into()],

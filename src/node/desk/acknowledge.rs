@@ -117,7 +117,14 @@ impl Inner {
             Answer::Done | Answer::Queued { .. } | Answer::Ended { .. } => MessageState::Queued,
         };
         let (peer, case) = (message.peer, message.case);
-        Ok(Reply::Sent(vec![Sent { peer, id: acknowledge.id, state, receipt_time: None, case }]))
+        Ok(Reply::Sent(vec![Sent {
+            peer,
+            id: acknowledge.id,
+            state,
+            receipt_time: None,
+            case,
+            files_refused: String::new(),
+        }]))
     }
 }
 

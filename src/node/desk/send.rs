@@ -63,8 +63,9 @@ impl Inner {
         let mut sent = Vec::with_capacity(answers.len());
         for (to, case, answer) in answers {
             let answer = answer.await.map_err(|_| super::stopping(super::Stopped))?;
-            let (state, receipt_time) = self.outcome(to, answer, send.wait).await?;
-            sent.push(Sent { peer: to.peer, id: to.id, state, receipt_time, case });
+            let far = self.outcome(to, answer, send.wait).await?;
+            let Far { state, receipt_time, files_refused } = far;
+            sent.push(Sent { peer: to.peer, id: to.id, state, receipt_time, case, files_refused });
         }
         Ok(Reply::Sent(sent))
     }
@@ -165,30 +166,25 @@ impl Inner {
         super::blocking(DOING, move || uploads.give(&node, message, &tokens)).await?
     }
 
-    async fn outcome(
-        &self,
-        to: SendTo,
-        answer: Answer,
-        wait: WaitFor,
-    ) -> Result<(MessageState, Option<Millis>), Failure> {
+    async fn outcome(&self, to: SendTo, answer: Answer, wait: WaitFor) -> Result<Far, Failure> {
         Ok(match answer {
             Answer::Denied(denied) => return Err(super::refused(DOING, &denied)),
-            Answer::Ended { why: Drop::Cancelled, .. } => (MessageState::Cancelled, None),
-            Answer::Ended { why: Drop::Expired, .. } => (MessageState::Expired, None),
+            Answer::Ended { why: Drop::Cancelled, .. } => Far::at(MessageState::Cancelled, None),
+            Answer::Ended { why: Drop::Expired, .. } => Far::at(MessageState::Expired, None),
             Answer::Delivered { receipt_time, .. } if wait == WaitFor::Receipt => {
-                (MessageState::Delivered, Some(Millis(receipt_time.saturating_mul(1000))))
+                Far::at(MessageState::Delivered, Some(Millis(receipt_time.saturating_mul(1000))))
             }
             // A repeated command may find its message further than it asks.
             Answer::Done | Answer::Queued { .. } if wait == WaitFor::Queued => match self.find(DOING, to.id).await? {
-                Some(message) => (super::show::state(&message), receipt_time(&message)),
-                None => (MessageState::Queued, None),
+                Some(message) => Far::of(&message, super::show::state(&message)),
+                None => Far::at(MessageState::Queued, None),
             },
             Answer::Done | Answer::Queued { .. } | Answer::Delivered { .. } => self.wait_for(to.id, wait).await?,
         })
     }
 
     /// Waits until the index tells that the message has come as far as is wanted.
-    async fn wait_for(&self, id: EntryId, wait: WaitFor) -> Result<(MessageState, Option<Millis>), Failure> {
+    async fn wait_for(&self, id: EntryId, wait: WaitFor) -> Result<Far, Failure> {
         let mut news = self.node.journal_news();
         loop {
             let durable = *news.borrow_and_update();
@@ -197,7 +193,7 @@ impl Inner {
             if let Some(message) = message
                 && let Some(state) = reached(&message, wait)
             {
-                return Ok((state, receipt_time(&message)));
+                return Ok(Far::of(&message, state));
             }
             news.changed().await.map_err(|_| super::stopping(super::Stopped))?;
         }
@@ -239,8 +235,23 @@ fn reached(message: &Message, wait: WaitFor) -> Option<MessageState> {
     }
 }
 
-fn receipt_time(message: &Message) -> Option<Millis> {
-    message.receipt?.time_seconds.map(|seconds| Millis(seconds.saturating_mul(1000)))
+/// How far a message has come.
+struct Far {
+    state: MessageState,
+    receipt_time: Option<Millis>,
+    files_refused: String,
+}
+
+impl Far {
+    fn at(state: MessageState, receipt_time: Option<Millis>) -> Self {
+        Self { state, receipt_time, files_refused: String::new() }
+    }
+
+    fn of(message: &Message, state: MessageState) -> Self {
+        let receipt = message.receipt.and_then(|receipt| receipt.time_seconds);
+        let files_refused = message.files_refused.map(super::show::refusal_word).unwrap_or_default();
+        Self { files_refused, ..Self::at(state, receipt.map(|seconds| Millis(seconds.saturating_mul(1000)))) }
+    }
 }
 
 fn first(send: &Send) -> String {

@@ -130,6 +130,7 @@ fn row(message: &Message, subject: String) -> MessageRow {
         case: message.case,
         repeat: message.repeat,
         read: message.read,
+        files_refused: message.files_refused.map(refusal_word).unwrap_or_default(),
     }
 }
 
@@ -217,7 +218,6 @@ fn view(node: &Node, message: &Message) -> MessageView {
         acknowledged: message.acknowledged.map(|acknowledged| acknowledged.time),
         references: references(node, message),
         refused: message.refused.map(refusal_word).unwrap_or_default(),
-        files_refused: message.files_refused.map(refusal_word).unwrap_or_default(),
         expires: message.expires,
     }
 }
@@ -251,7 +251,7 @@ fn enclosure_state(message: &Message, here: bool, held: bool, ended: bool) -> En
     }
 }
 
-fn refusal_word(number: u32) -> String {
+pub(super) fn refusal_word(number: u32) -> String {
     RefusalCode::from_number(number).map_or_else(|| format!("code {number}"), |code| code.to_string())
 }
 
