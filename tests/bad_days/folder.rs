@@ -97,17 +97,23 @@ async fn start(folder: &Path, arguments: &[&str]) -> Started {
     let output = OwnedFd::from(serving.child.stdout.take().unwrap());
     let mut output = pipe::Receiver::from_owned_fd(output).unwrap();
     let (mut said, mut rest) = ([0; 256], Vec::new());
-    tokio::select! {
-        told = ready.recv(&mut said) => {
-            let told = String::from_utf8_lossy(&said[..told.unwrap()]).into_owned();
+    let serves = tokio::time::timeout(PATIENCE, async {
+        tokio::select! {
+            told = ready.recv(&mut said) => Some(told.unwrap()),
+            _ = output.read_to_end(&mut rest) => None,
+        }
+    });
+    match serves.await {
+        Ok(Some(length)) => {
+            let told = String::from_utf8_lossy(&said[..length]);
             assert!(told.contains("READY=1"), "{told}");
             Started::Serves(serving)
         }
-        _ = output.read_to_end(&mut rest) => {
+        Ok(None) => {
             serving.child.wait().unwrap();
             Started::Refused(serving.said())
         }
-        () = tokio::time::sleep(PATIENCE) => panic!("neither serves nor ends: {}", serving.said()),
+        Err(_) => panic!("neither serves nor ends: {}", serving.said()),
     }
 }
 
