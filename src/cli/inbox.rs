@@ -341,12 +341,12 @@ fn table(page: &mut Page, folder: Folder, rows: &[&MessageRow]) {
         })
         .collect();
     let below = |row: &MessageRow| {
+        let refused = if row.files_refused.is_empty() { "" } else { ", refused" };
         let files = match row.enclosures {
             0 => String::new(),
-            1 => " (1 file)".to_owned(),
-            some => format!(" ({some} files)"),
+            1 => format!(" (1 file{refused})"),
+            some => format!(" ({some} files{refused})"),
         };
-        let files = if row.files_refused.is_empty() { files } else { files.replace(')', ", refused)") };
         let sent = match sent(row).as_str() {
             "not yet" => ", not sent yet".to_owned(),
             "never" => ", never sent".to_owned(),

@@ -37,6 +37,16 @@ fn on_a_terminal_no_line_is_wider_than_it() {
 }
 
 #[test]
+fn the_outbox_says_which_files_were_refused_and_which_were_not() {
+    let daemon = Daemon::start();
+    let refused = |text: &str| text.lines().filter(|line| line.contains(", refused")).count();
+    let (exit, out, err) = daemon.ask(&["outbox"]);
+    assert_eq!((exit, out.contains("1, refused"), refused(&out)), (Some(0), true, 1), "{out}{err}");
+    let Some((_, screen)) = daemon.ask_on_a_terminal("outbox", "") else { return };
+    assert!(screen.contains("warning (1 file, refused)") && refused(&screen) == 1, "{screen}");
+}
+
+#[test]
 fn removing_a_peer_says_what_waits_and_is_confirmed() {
     let daemon = Daemon::start();
     let acted = || {

@@ -186,7 +186,11 @@ impl Backend for Scripted {
             Request::Cancel { .. } => return Err(Failure::new("in-the-log", "cancelling", "it is in the log", "")),
             Request::PeerShow { .. } => Reply::Peers(vec![peer()]),
             Request::PeerAct { .. } => Reply::Done,
-            Request::Outbox(_) => Reply::Messages(Vec::new()),
+            Request::Outbox(_) => {
+                let row = MessageRow { id: OWN, folder: Folder::Outbox, state: MessageState::Delivered, ..row() };
+                let files_refused = "file-too-large".to_owned();
+                Reply::Messages(vec![MessageRow { files_refused, ..row.clone() }, row])
+            }
             Request::Show { message: MESSAGE } => Reply::Message(Box::new(view())),
             Request::Send(send) if send.wait == verbale::api::WaitFor::Queued => {
                 Reply::Sent(send.to.iter().map(sent(MessageState::Queued, None)).collect())

@@ -39,8 +39,13 @@ async fn a_repeated_command_is_the_same_command_and_other_words_under_its_id_are
     let first = a.send(send.clone()).await;
     let again = a.send(send.clone()).await;
     assert_eq!((first.id, first.state), (again.id, again.state));
-    let other = verbale::api::Send { text: "Other words.".into(), ..send };
+    let other = verbale::api::Send { text: "Other words.".into(), ..send.clone() };
     assert_eq!(a.call(Request::Send(Box::new(other))).await.unwrap_err().code, "other-bytes");
+    // Also where whoever repeats it says by mistake that the id is new.
+    let mut fresh = send;
+    fresh.to[0].fresh = true;
+    let third = a.send(fresh).await;
+    assert_eq!((third.id, third.state), (first.id, first.state));
     assert_eq!(b.inbox().await.len(), 1);
 }
 
@@ -136,6 +141,28 @@ async fn an_enclosure_arrives_byte_equal_and_is_said_to_be_held() {
     a.all_holds().await;
     let view = b.verify().await;
     assert!(view.good && view.enclosures == 2, "{view:#?}");
+}
+
+#[tokio::test]
+async fn files_that_the_other_node_refuses_are_not_waited_for_and_the_text_arrives() {
+    let stage = tempfile::tempdir().unwrap();
+    let (a, mut b) = pair(stage.path()).await;
+    b.stop();
+    let path = b.folder.join("verbale.toml");
+    let text = std::fs::read_to_string(&path).unwrap();
+    let smaller = text.replace("enclosure_max = \"64 MiB\"", "enclosure_max = \"1 KiB\"");
+    assert_ne!(smaller, text);
+    std::fs::write(&path, smaller).unwrap();
+    b.start().await;
+    up(&a, &b).await;
+    let file = stage.path().join("large.bin");
+    std::fs::write(&file, [7; 1025]).unwrap();
+    let mut send = message(&b, "with a large file", WaitFor::Held);
+    send.enclosures = vec![a.upload(&file).await];
+    let sent = a.send(send).await;
+    assert_eq!((sent.state, sent.files_refused.as_str()), (MessageState::Delivered, "file-too-large"));
+    assert_eq!(a.outbox().await[0].files_refused, "file-too-large");
+    assert_eq!(b.inbox().await[0].subject, "with a large file");
 }
 
 #[tokio::test]
